@@ -1,0 +1,82 @@
+# make run    environment, embedded study, report
+# make test   environment, all tests
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= config/config.yaml
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l | tr -d ' ')
+SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --configfile $(CONFIG)
+STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
+
+.PHONY: run study report figures test test-slow lint bench flowers-subset digits-base config-docs lock clean
+
+run: study
+
+study: $(VENV)/.run
+	$(SNAKEMAKE) --show-failed-logs
+	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
+
+report: $(VENV)/.run
+	$(SNAKEMAKE) --report results/$(STUDY)/report.html
+	@echo; echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
+
+figures: $(VENV)/.run
+	$(SNAKEMAKE) figures
+
+# --- environments: everything pinned by hash ---
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Frugal ViT needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: envs/run.lock pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install -q --require-hashes -r envs/run.lock
+	$(VENV)/bin/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: envs/dev.lock $(VENV)/.run
+	$(VENV)/bin/pip install -q --require-hashes -r envs/dev.lock
+	@touch $@
+
+# Tests that want the development data take its folder from FRUGALVIT_MIRROR.
+test: $(VENV)/.dev lint
+	$(VENV)/bin/pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(VENV)/bin/pytest -m slow
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow/rules
+	$(VENV)/bin/snakemake --lint
+
+bench: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.benchmarks
+
+# Needs FRUGALVIT_MIRROR with flowers102_256px.tar and the ViT-S/14 weights file.
+flowers-subset:
+	@$(MAKE) --no-print-directory study CONFIG=tests/studies/flowers_subset.yaml
+
+# Remake the shipped base by the workflow's own rule (5 minutes on one core).
+PRETRAINING = results/digits/base/pretraining
+digits-base: $(VENV)/.run
+	$(VENV)/bin/snakemake --cores 1 --resources gpu=0 --forcerun pretrain_base \
+	  --config 'base={pretrain: {ready_made: null}}' -- $(PRETRAINING)/weights.safetensors
+	cp $(PRETRAINING)/weights.safetensors $(PRETRAINING)/card.json config/bases/digits/
+
+config-docs: $(VENV)/.run
+	$(VENV)/bin/python -m frugalvit.config_docs config/README.md
+
+# After a change of pyproject.toml or envs/constraints.txt.
+lock: $(VENV)/.run
+	$(VENV)/bin/pip install -q uv
+	for set in run:--extra=workflow 'dev:--extra=workflow --extra=dev'; do \
+	  $(VENV)/bin/uv pip compile -q pyproject.toml $${set#*:} -c envs/constraints.txt \
+	    --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links -o envs/$${set%%:*}.lock; \
+	done
+
+clean:
+	rm -rf $(filter-out results/README.md,$(wildcard results/*)) logs .snakemake

@@ -1,0 +1,89 @@
+# Frugal ViT: how little Vision Transformer is enough for your images?
+#   snakemake --cores 4 --resources gpu=1
+#   snakemake --cores 4 --resources gpu=1 --configfile config/studies/flowers102.yaml
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from frugalvit.digest import script_digest as digest
+from frugalvit.errors import FrugalError
+from frugalvit.job import share_library
+from frugalvit.schema import merge, read_yaml, retype
+from frugalvit.study import holds_results_only, load_study
+
+share_library()
+
+
+# Snakemake merges config files; a study given with --configfile must not inherit the embedded one.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    for path in workflow.overwrite_configfiles or ["config/config.yaml"]:
+        read_yaml(path)  # once more, strictly: YAML lets a key that stands twice overwrite itself
+    overrides = retype(dict(workflow.config_settings.config))
+    STUDY = load_study(merge(config, overrides))
+except FrugalError as error:
+    sys.exit(f"error in the configuration: {error}")
+
+COMPUTE = STUDY.config["compute"]
+# A clone that holds results but neither images nor weights can redraw its figures. Without the
+# rules behind them, no file's date can make Snakemake train anew what is only to be drawn.
+RESULTS_ALONE = holds_results_only(STUDY, Path.cwd())
+FULL_ENV = "../../envs/frugalvit.yaml"
+PLOT_ENV = "../../envs/plot.yaml"
+
+
+pathvars:
+    results=f"results/{STUDY.name}",
+    logs=f"logs/{STUDY.name}",
+
+
+report: "workflow/report/workflow.rst"
+
+
+# A GPU limits what runs at once on this machine; a cluster's jobs are its scheduler's to arrange.
+resource_scopes:
+    gpu="local",
+
+
+wildcard_constraints:
+    dataset="|".join(STUDY.datasets),
+    splits="|".join(STUDY.split_sets),
+    views="|".join(STUDY.view_sets),
+    experiment="|".join(STUDY.experiments),
+    run="|".join(STUDY.runs),
+
+
+include: "workflow/rules/report.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.input,
+        rules.tabulate_results.output,
+        [] if RESULTS_ALONE else "<results>/base/freeze_check.json",
+
+
+if RESULTS_ALONE:
+    print(
+        f"results/{STUDY.name} holds results without images or weights: only figures are drawn; "
+        "remove it to compute everything anew",
+        file=sys.stderr,
+    )
+else:
+
+    include: "workflow/rules/common.smk"
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/base.smk"
+    include: "workflow/rules/fine_tune.smk"
+    include: "workflow/rules/evaluate.smk"

@@ -1,0 +1,89 @@
+"""The report's captions are clean reStructuredText that states each figure's parameters."""
+
+import io
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from frugalvit.study import load_study
+
+CAPTIONS = sorted((Path(__file__).resolve().parents[1] / "workflow" / "report").glob("*.rst"))
+STUDY = {
+    "study": "made_up",
+    "seeds": [0, 1, 2],
+    "dataset": {"source": "digits"},
+    "base": {
+        "source": "random",
+        "image_size": 24,
+        "architecture": {
+            "patch_size": 4,
+            "num_layers": 6,
+            "num_heads": 4,
+            "hidden_dim": 64,
+            "mlp_dim": 128,
+        },
+    },
+    "split_variants": {"swapped": {"mode": "fraction", "swap_train_test": True}},
+    "experiments": {
+        "frozen": {"method": "fine_tune", "schedule": [{"train": "head", "epochs": 5}]},
+        "partial": {
+            "method": "fine_tune",
+            "splits": "swapped",
+            "schedule": [
+                {"train": "head", "epochs": 4},
+                {"train": {"blocks": 3}, "epochs": 1, "layer_decay": 0.75},
+            ],
+            "grid": {"parameters": {"lr": [0.001, 0.002], "schedule[1].lr": [0.01, 0.02]}},
+        },
+    },
+}
+
+
+def render(caption: Path, experiment: str, splits: str = "splits") -> str:
+    """The caption's text; docutils' warnings fail."""
+    jinja2 = pytest.importorskip("jinja2")
+    core = pytest.importorskip("docutils.core")
+    study = load_study(STUDY)
+    settings = {name: asdict(entry) for name, entry in study.experiments.items()}
+    if caption.stem in ("samples", "class_counts"):
+        shown = study.split_sets[splits]
+    else:
+        shown = settings if caption.stem == "schedules" else settings[experiment]
+    snakemake = SimpleNamespace(
+        config=STUDY,
+        wildcards=SimpleNamespace(experiment=experiment, splits=splits),
+        params=SimpleNamespace(settings=shown, experiments=list(settings)),
+    )
+    # The options are those of Snakemake's report.
+    environment = jinja2.Environment(
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    text = environment.from_string(caption.read_text()).render(snakemake=snakemake)
+    warnings = io.StringIO()
+    core.publish_parts(text, writer="html", settings_overrides={"warning_stream": warnings})
+    assert not warnings.getvalue(), text
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("caption", CAPTIONS, ids=[path.stem for path in CAPTIONS])
+@pytest.mark.parametrize("experiment", list(STUDY["experiments"]))
+def test_captions_render_cleanly(caption, experiment):
+    if caption.stem == "grid" and experiment == "frozen":
+        pytest.skip("no grid, no caption")
+    assert render(caption, experiment)
+
+
+def test_captions_state_parameters():
+    captions = {path.stem: path for path in CAPTIONS}
+    curves = render(captions["learning_curves"], "partial")
+    assert "3 seed(s) (0, 1, 2)" in curves
+    assert "last 3 block(s) and head: 1 epoch(s), learning rate 0.01" in curves
+    assert "layer decay 0.75" in curves
+    assert "4 settings of lr, schedule[1].lr" in render(captions["grid"], "partial")
+    counts = render(captions["class_counts"], "partial", "splits-swapped")
+    assert "0.8 of the training images train (stratified, seed 0)" in counts
+    assert "swapped" in counts
+    compared = render(captions["schedules"], "frozen")
+    assert "head for 4 epoch(s) at learning rate 0.001, then last 3 block(s) for 1" in compared

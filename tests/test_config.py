@@ -1,0 +1,247 @@
+"""A study's configuration: every mistake is one line that names the key and the remedy."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from frugalvit.config_docs import document
+from frugalvit.errors import ConfigError
+from frugalvit.schema import load_schema, read_yaml, retype, validate
+from frugalvit.study import load_study
+from tests.conftest import ROOT
+
+STUDIES = sorted((ROOT / "config").rglob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def at_root(monkeypatch):
+    """Paths in a config are relative to the workflow's folder."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("FRUGALVIT_MIRROR", raising=False)
+
+
+@pytest.fixture
+def config():
+    """A small valid study."""
+    return {
+        "study": "small",
+        "seeds": [0, 1],
+        "dataset": {"source": "digits"},
+        "base": {
+            "source": "random",
+            "image_size": 24,
+            "architecture": {
+                "patch_size": 4, "num_layers": 6, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 128,
+            },
+        },
+        "experiments": {
+            "frozen": {"method": "fine_tune", "schedule": [{"train": "head", "epochs": 2}]},
+        },
+    }  # fmt: skip
+
+
+def put(config, path, value):
+    *steps, last = path.split(".")
+    place = config
+    for step in steps:
+        place = place[int(step)] if step.isdigit() else place.setdefault(step, {})
+    place[int(last) if last.isdigit() else last] = value
+
+
+FROZEN = "experiments.frozen"
+SCHEDULE = f"{FROZEN}.schedule"
+MISTAKES = {
+    "unknown key": ("experiment", {}, "experiment: unknown key; did you mean 'experiments'?"),
+    "unknown nested key": (f"{FROZEN}.learning_rate", 0.1, f"{FROZEN}.learning_rate: unknown key"),
+    "typo in a phase": (f"{SCHEDULE}.0.epoch", 1, r"schedule[0].epoch: unknown key; did you mean"),
+    "unknown block": ("early_exits", {}, "early_exits: unknown key"),
+    "text for a number": ("training.lr", "1e-3", "training.lr: '1e-3' is read as text; write 0.001"),
+    "wrong type": ("training.batch_size", 3.5, "training.batch_size: 3.5 is not a whole number"),
+    "boolean as text": ("splits.stratify", "no", "splits.stratify: 'no' is not true or false"),
+    "out of range": ("splits.fraction", 1.2, "splits.fraction: 1.2 is too large; less than 1"),
+    "negative": ("training.lr", -0.1, "training.lr: -0.1 is too small; more than 0"),
+    "unknown choice": ("dataset.source", "imagenet", "dataset.source: 'imagenet' is unknown; use"),
+    "unknown policy": ("splits.checks.imbalance", "fail", "splits.checks.imbalance: 'fail'"),
+    "unknown train": (f"{SCHEDULE}.0.train", "tail", "schedule[0].train: 'tail' is not allowed"),
+    "too many blocks": (
+        f"{SCHEDULE}.0.train",
+        {"blocks": 13},
+        "experiments.frozen.schedule[0].train: 'blocks: 13' but the base has 6 blocks",
+    ),
+    "no epochs": (f"{SCHEDULE}.0.epochs", 0, "schedule[0].epochs: 0 is not allowed"),
+    "empty schedule": (SCHEDULE, [], f"{SCHEDULE}: [] has too few entries"),
+    "no experiments": ("experiments", {}, "experiments: empty"),
+    "bad name": ("experiments.Frozen-1", {}, "'Frozen-1' is not allowed; write lower-case"),
+    "rest of nothing": (f"{SCHEDULE}.0.epochs", "rest", "'rest' of what? add experiments.frozen"),
+    "epochs without rest": (f"{FROZEN}.epochs", 5, f"{FROZEN}.epochs: no phase says 'epochs: rest'"),
+    "empty grid": (f"{FROZEN}.grid", {"parameters": {}}, "grid.parameters: empty; name at least 1"),
+    "grid without values": (f"{FROZEN}.grid", {"parameters": {"lr": []}}, "lr: [] has too few"),
+    "grid of a wrong key": (f"{FROZEN}.grid", {"parameters": {"rate": [1]}}, "rate: 1 does not fit"),
+    "grid of a wrong value": (f"{FROZEN}.grid", {"parameters": {"lr": [0]}}, "lr: 0 does not fit"),
+    "grid of a missing phase": (
+        f"{FROZEN}.grid",
+        {"parameters": {"schedule[3].lr": [0.1]}},
+        "grid.parameters.schedule[3].lr: no such setting",
+    ),
+    "seed twice": ("seeds", [0, 0], "seeds: [0, 0] names an entry twice"),
+    "no seeds": ("seeds", [], "seeds: [] has too few entries"),
+    "unknown class": ("dataset.classes", ["1", "eleven"], "dataset.classes[1]: unknown class 'eleven'"),
+    "unknown variant": (f"{FROZEN}.splits", "swapped", f"{FROZEN}.splits: no split variant 'swapped'"),
+    "unknown shown": ("figures.experiments", ["frosen"], "figures.experiments[0]: no experiment"),
+    "missing folder": ("dataset", {"source": "folder", "path": "nowhere"}, "no folder 'nowhere'"),
+    "folder without path": ("dataset", {"source": "folder"}, "dataset.path: missing"),
+    "missing archive": ("dataset", {"source": "archive", "path": "x.tar"}, "dataset.path: no file"),
+    "address without checksum": (
+        "dataset",
+        {"source": "archive", "path": "https://example.org/x.tar"},
+        "dataset.sha256: missing",
+    ),
+    "missing weights": ("base", {"source": "file", "file": "x.pth"}, "base.file: no file 'x.pth'"),
+    "missing mirror": ("mirror", "nowhere", "mirror: no folder 'nowhere'"),
+    "missing shape": ("base.architecture", {"patch_size": 4}, "base.architecture.num_layers: missing"),
+    "size no multiple": ("base.image_size", 22, "base.image_size: 22 px is no multiple of the patch"),
+    "size over the store": ("base.image_size", 48, "base.image_size: 48 px, but dataset.crop stores 24"),
+    "heads do not divide": ("base.architecture.num_heads", 5, "base.architecture.num_heads: 5 heads"),
+    "digit over the canvas": ("dataset.digits.size", [10, 30], "dataset.digits.size: [10, 30]"),
+    "no model": ("base", {"source": "torchvision", "image_size": 24}, "base.model: missing"),
+    "crop over resize": (
+        "dataset", {"source": "cifar10", "resize": 32, "crop": 64}, "dataset.crop: 64 px is larger"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=str)
+def test_a_mistake_is_one_line_with_key_and_remedy(config, mistake):
+    path, value, message = MISTAKES[mistake]
+    put(config, path, value)
+    with pytest.raises(ConfigError) as caught:
+        load_study(config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_name_that_stands_twice_is_told_with_its_line(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("experiments:\n  frozen: {}\n  other: {}\n  frozen: {}\n")
+    with pytest.raises(ConfigError, match=r"line 4: 'frozen' stands twice"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "not valid YAML"), ("- 1", "a study is a block of keys"), ("", "block of keys")],
+)
+def test_a_file_that_is_no_study_is_told(tmp_path, text, message):
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_yaml(path)
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        read_yaml(tmp_path / "other.yaml")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_shipped_studies_are_valid(path):
+    study = load_study(read_yaml(path))
+    assert study.final_runs
+
+
+def test_runs_are_experiments_times_points_times_seeds(config):
+    config["experiments"]["search"] = {
+        "method": "fine_tune",
+        "epochs": 4,
+        "schedule": [{"train": "head", "epochs": "rest"}, {"train": "all", "epochs": 1}],
+        "grid": {
+            "parameters": {"lr": [0.1, 0.2, 0.3], "epochs": [2, 4], "schedule[1].lr": [0.5]},
+            "max_sets": 4,
+        },
+    }
+    study = load_study(config)
+    search = study.experiments["search"]
+    assert search.final_runs == ["search-s0", "search-s1"]
+    assert search.search_runs == [f"search-g0{point}-s0" for point in range(4)]
+    assert len(search.points) == 4
+    assert load_study(config).experiments["search"].points == search.points
+    for run, point in zip(search.search_runs, search.points):
+        head, everything = study.runs[run].settings["schedule"]
+        assert head["lr"] == point["lr"]
+        assert everything["lr"] == 0.5
+        assert head["epochs"] + everything["epochs"] == point["epochs"]
+    assert len(study.runs["search-s1"].candidates) == 4
+    assert all(settings["seed"] == 1 for settings in study.runs["search-s1"].candidates)
+
+
+def test_a_phase_overrides_its_experiment_and_that_the_study(config):
+    config["training"] = {"lr": 0.5, "batch_size": 7, "label_smoothing": 0.1}
+    config["experiments"]["frozen"] |= {"lr": 0.4, "batch_size": 8, "keep": "last"}
+    config["experiments"]["frozen"]["schedule"][0]["lr"] = 0.3
+    settings = load_study(config).runs["frozen-s0"].settings
+    phase = settings["schedule"][0]
+    assert (phase["lr"], phase["batch_size"], phase["label_smoothing"]) == (0.3, 8, 0.1)
+    assert settings["keep"] == "last"
+
+
+def test_editing_one_experiment_leaves_the_others_settings_alone(config):
+    before = load_study(config).runs["frozen-s0"].settings
+    changed = copy.deepcopy(config)
+    changed["experiments"]["other"] = {
+        "method": "fine_tune",
+        "schedule": [{"train": "all", "epochs": 1}],
+    }
+    assert load_study(changed).runs["frozen-s0"].settings == before
+
+
+def test_validation_leaves_the_schema_and_the_config_alone(config):
+    given = copy.deepcopy(config)
+    schema = copy.deepcopy(load_schema())
+    study = load_study(config)
+    study.config["splits"]["checks"]["imbalance"] = "off"
+    assert config == given
+    assert load_schema() == schema
+    assert validate({}, "splits")["checks"]["imbalance"] == "warn"
+
+
+def test_config_readme_is_what_the_schema_says():
+    assert (ROOT / "config" / "README.md").read_text() == document(), "run `make config-docs`"
+
+
+def test_every_key_of_the_schema_is_described():
+    def undescribed(part, path):
+        for key, value in part.get("properties", {}).items():
+            target = value
+            if "$ref" in value:
+                target = load_schema()["$defs"][value["$ref"].rsplit("/", 1)[1]] | value
+            if "description" not in target and "allOf" not in target:
+                yield f"{path}.{key}"
+            yield from undescribed(target, f"{path}.{key}")
+
+    definitions = load_schema()["$defs"]
+    parts = ["dataset", "base", "split_overrides", "training_overrides", "experiment", "phase"]
+    missing = [key for name in parts for key in undescribed(definitions[name], name)]
+    assert not missing
+
+
+def test_the_readmes_example_is_valid_yaml(config):
+    text = (ROOT / "config" / "README.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.S)
+    config["experiments"] = yaml.safe_load(blocks[0])["experiments"]
+    config["experiments"] |= yaml.safe_load(blocks[1])
+    assert "search" in load_study(config).grids
+
+
+def test_overrides_of_the_command_line_get_their_types():
+    given = {
+        "training": {"lr": "0.5", "keep": "last"},
+        "seeds": ["0", "3"],
+        "mirror": "null",
+        "study": "a",
+    }
+    assert retype(given) == {
+        "training": {"lr": 0.5, "keep": "last"},
+        "seeds": [0, 3],
+        "mirror": None,
+        "study": "a",
+    }

@@ -1,0 +1,104 @@
+"""What a phase reads: stored images, or cached features, in seeded batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from frugalvit.data.store import Store
+from frugalvit.data.views import Augment, to_tensor, view_keys
+
+
+def mix_seed(*numbers: int) -> int:
+    """One well-mixed 63-bit seed from several small numbers (numpy's SeedSequence)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+class ImageSet(Dataset):
+    """Images of one split of a study: the rows of the store that its assignments name.
+
+    An item is `(images float32 [batch, 3, size, size], labels int64 [batch])`, asked for by a list
+    of positions. `epoch` and `seed` choose the augmentation, whatever the order, the batch size or
+    the number of workers.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ids: Sequence[str],
+        preprocessing: dict,
+        augment: dict | None = None,
+        seed: int = 0,
+    ):
+        rows = store.index.set_index("id").loc[list(ids)]
+        self.store = store
+        self.ids = list(ids)
+        self.labels = torch.tensor(rows["label"].tolist())
+        how = (preprocessing["image_size"], preprocessing["mean"], preprocessing["std"])
+        self._how = how
+        self.augment = Augment(augment, *how) if augment else None
+        self.seed = seed
+        self.epoch = 0
+        self.splits = rows["split"].to_numpy()
+        self.rows = rows["row"].to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def raw(self, positions: Sequence[int]) -> np.ndarray:
+        """Stored pixels, uint8 `[batch, side, side, 3]`."""
+        side = self.store.image_size
+        pixels = np.empty((len(positions), side, side, 3), dtype=np.uint8)
+        for index, position in enumerate(positions):
+            pixels[index] = self.store.images(self.splits[position])[self.rows[position]]
+        return pixels
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+        pixels = self.raw(positions)
+        if self.augment is None:
+            images = to_tensor(pixels, *self._how)
+        else:
+            images = self.augment(pixels, view_keys(self.seed, self.epoch, positions))
+        return images, self.labels[positions]
+
+
+class FeatureSet(Dataset):
+    """Cached class tokens of the last block, `[images, views, dim]`; a view is drawn each epoch."""
+
+    def __init__(self, features: Tensor, labels: Tensor, seed: int = 0):
+        self.features = features
+        self.labels = labels
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+        views = self.features.shape[1]
+        if views == 1:
+            return self.features[positions, 0], self.labels[positions]
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
+        drawn = torch.randint(views, (len(self),), generator=generator)[positions]
+        return self.features[positions, drawn], self.labels[positions]
+
+
+def batches(
+    items: ImageSet | FeatureSet,
+    batch_size: int,
+    *,
+    shuffle_seed: int | None = None,
+    workers: int = 0,
+) -> DataLoader:
+    """Batches of a set, in order, or in the order that `shuffle_seed` draws."""
+    order: list[int] | Tensor = torch.arange(len(items))
+    if shuffle_seed is not None:
+        order = torch.randperm(len(items), generator=torch.Generator().manual_seed(shuffle_seed))
+    sampler = [chunk.tolist() for chunk in order.split(batch_size)]
+    return DataLoader(items, batch_sampler=sampler, collate_fn=_as_it_is, num_workers=workers)
+
+
+def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return batch

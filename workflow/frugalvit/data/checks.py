@@ -1,0 +1,191 @@
+"""What may be wrong with a division into splits, said in words and written as JSON."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from frugalvit.data.items import SPLITS
+from frugalvit.errors import DataError
+
+_SHOWN = 5  # examples in a printed line; the report has all
+
+
+def check(
+    index: pd.DataFrame,
+    assignments: pd.DataFrame,
+    splits: dict,
+    unnamed_classes: Sequence[str] = (),
+) -> dict:
+    """Examine the splits; the report's `lines` are to be printed.
+
+    Unused images are left out of every check.
+
+    Args:
+        index: a store's table.
+        assignments: `assign`'s table.
+        splits: the `splits` section of a study.
+        unnamed_classes: class folders that `dataset.class_names` does not name.
+
+    Returns:
+        `sizes`, `class_counts`, one entry a check (`policy`, `passed`, `found`), `warnings`,
+        `errors` (one line each, by policy) and `lines`. Call `raise_errors` after writing it.
+    """
+    columns = ["id", "file", "sha256", "group"]
+    used = assignments[assignments["split"] != "unused"].merge(index[columns], on="id")
+    class_names = assignments.drop_duplicates("label").sort_values("label")["class_name"].tolist()
+    counts = {
+        split: used.loc[used["split"] == split, "class_name"]
+        .value_counts()
+        .reindex(class_names, fill_value=0)
+        for split in SPLITS
+    }
+    findings = {
+        "missing_classes": _missing(counts),
+        "imbalance": _imbalance(counts["train"], splits["imbalance_ratio"]),
+        "duplicates_within": _duplicates(used, across=False),
+        "duplicates_across": _duplicates(used, across=True),
+        "group_leak": _group_leaks(used),
+        "label_mismatch": _mismatches(used, unnamed_classes),
+    }
+    report = {
+        "sizes": {split: int(counts[split].sum()) for split in SPLITS},
+        "unused": int((assignments["split"] == "unused").sum()),
+        "classes": len(class_names),
+        "class_counts": {
+            split: {name: int(n) for name, n in counts[split].items()} for split in SPLITS
+        },
+        "checks": {},
+        "warnings": [],
+        "errors": [],
+        "lines": [" ".join(str(int(counts[split].sum())) for split in SPLITS)],
+    }
+    for name, (found, lines) in findings.items():
+        policy = splits["checks"][name]
+        if policy == "off":
+            continue
+        report["checks"][name] = {"policy": policy, "passed": not found, "found": found}
+        report["lines"] += lines
+        if found:
+            kind = "errors" if policy == "error" else "warnings"
+            report[kind].append(f"splits.checks.{name}: {lines[-1]}")
+    return report
+
+
+def raise_errors(report: dict) -> None:
+    """Raise what checks of policy `error` found.
+
+    Raises:
+        DataError: one line with every such finding and the remedy.
+    """
+    if report["errors"]:
+        raise DataError(
+            "; ".join(report["errors"]) + "; mend the data or set these checks to warn or off"
+        )
+
+
+Finding = tuple[list, list[str]]  # what was found, for the report; lines to print
+
+
+def _missing(counts: dict[str, pd.Series]) -> Finding:
+    found, said = [], []
+    for split in SPLITS:
+        absent = [str(name) for name in counts[split].index[counts[split] == 0]]
+        if absent:
+            found.append({"split": split, "classes": absent})
+            said.append(
+                f"{split}: At least one class is not represented in this set: {len(absent)} of "
+                f"{len(counts[split])}: {_some(absent)}"
+            )
+    present = [split for split in SPLITS if split not in {entry["split"] for entry in found}]
+    lines = [f"{split}: Every class is represented in this set" for split in present]
+    return found, [*lines, *([" | ".join(said)] if said else [])]
+
+
+def _imbalance(train: pd.Series, limit: float) -> Finding:
+    present = train[train > 0]
+    ratio = present.max() / present.min()
+    if ratio <= limit:
+        return [], []
+    largest, smallest = present.idxmax(), present.idxmin()
+    found = [{"largest": largest, "smallest": smallest, "ratio": round(float(ratio), 2)}]
+    return found, [
+        f"the training set holds {present.max()} of {largest!r} but {present.min()} of "
+        f"{smallest!r}: more than {limit:g} to 1"
+    ]
+
+
+def _duplicates(used: pd.DataFrame, across: bool) -> Finding:
+    """Byte-identical images that lie in one split, or in several."""
+    found = []
+    for _, images in _repeated(used, "sha256"):
+        per_split = images["split"].value_counts()
+        if across:
+            concerned = images if len(per_split) > 1 else images.iloc[:0]
+        else:
+            concerned = images[images["split"].map(per_split) > 1]
+        if len(concerned):
+            found.append(_members(concerned))
+    if not found:
+        return [], []
+    where = "lie in more than one split" if across else "are more than once in one split"
+    examples = _some([" = ".join(_name(member) for member in members) for members in found])
+    return found, [f"byte-identical images {where}, {_times(found)}: {examples}"]
+
+
+def _group_leaks(used: pd.DataFrame) -> Finding:
+    found = []
+    grouped = used[used["group"] != ""]
+    for group, images in _repeated(grouped, "group"):
+        places = [split for split in SPLITS if (images["split"] == split).any()]
+        if len(places) > 1:
+            found.append({"group": group, "splits": places})
+    if not found:
+        return [], []
+    examples = _some([f"{leak['group']} ({', '.join(leak['splits'])})" for leak in found])
+    return found, [f"images of one origin lie in more than one split, {_times(found)}: {examples}"]
+
+
+def _mismatches(used: pd.DataFrame, unnamed_classes: Sequence[str]) -> Finding:
+    """The same bytes under two labels, and class folders without a name."""
+    found: list = []
+    said = []
+    twice = [
+        _members(images) for _, images in _repeated(used, "sha256") if images["label"].nunique() > 1
+    ]
+    if twice:
+        found += [{"identical": members} for members in twice]
+        examples = _some(
+            [
+                " = ".join(f"{_name(member)} as {member['class_name']!r}" for member in members)
+                for members in twice
+            ]
+        )
+        said.append(f"byte-identical images have different labels, {_times(twice)}: {examples}")
+    if unnamed_classes:
+        found.append({"unnamed_classes": list(unnamed_classes)})
+        names = _some(list(unnamed_classes))
+        said.append(f"class folders without a name in dataset.class_names: {names}")
+    return found, [" | ".join(said)] if said else []
+
+
+def _repeated(table: pd.DataFrame, column: str):
+    """Groups of rows that share a value, in the order of their first row."""
+    return table[table.duplicated(column, keep=False)].groupby(column, sort=False)
+
+
+def _members(images: pd.DataFrame) -> list[dict]:
+    return images[["split", "file", "class_name"]].to_dict("records")
+
+
+def _name(member: dict) -> str:
+    """The file, with its split where the path does not tell it (or no longer does)."""
+    return f"{member['file']} [{member['split']}]"
+
+
+def _times(found: list) -> str:
+    return "once" if len(found) == 1 else f"{len(found)} times"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

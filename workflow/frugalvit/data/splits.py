@@ -1,0 +1,116 @@
+"""Which image trains, validates and tests: the source's own splits or a seeded fraction."""
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from frugalvit.errors import ConfigError, DataError
+
+COLUMNS = ["id", "split", "source_split", "label", "class_name"]
+_SWAPPED = {"train": "test", "test": "train"}
+
+
+def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
+    """Give every image of a store its split: train, valid, test, or unused.
+
+    `official` keeps the source's splits. `fraction` divides the source's training images and
+    leaves its validation images unused, so that the figures compare with a source that has none.
+    A source without test images has `test_fraction` of its training images set aside first.
+    Images of one `group` stay together.
+
+    Args:
+        index: a store's table.
+        splits: the `splits` section of a study.
+
+    Returns:
+        `id, split, source_split, label, class_name`, in the order of the index.
+
+    Raises:
+        ConfigError: the source has no images for a split that the mode takes from it.
+        DataError: a class is too small to be divided by strata.
+    """
+    split = index["split"].copy()
+    if splits["swap_train_test"]:
+        if not (split == "test").any():
+            raise ConfigError(
+                "splits.swap_train_test: this dataset has no test images to swap; set it to false"
+            )
+        split = split.replace(_SWAPPED)
+    if not (split == "train").any():
+        raise DataError("the dataset has no training images; add some to its train folder")
+    if not (split == "test").any():
+        split = _divide(index, split, "test", 1 - splits["test_fraction"], splits)
+    if splits["mode"] == "fraction":
+        split = split.replace({"valid": "unused"})
+        split = _divide(index, split, "valid", splits["fraction"], splits)
+    elif not (split == "valid").any():
+        raise ConfigError(
+            "splits.mode: 'official' but this dataset has no validation images; set splits.mode: "
+            "fraction"
+        )
+    assigned = pd.DataFrame(
+        {
+            "id": index["id"],
+            "split": split,
+            "source_split": index["split"],
+            "label": index["label"],
+            "class_name": index["class_name"],
+        }
+    )
+    return assigned[COLUMNS]
+
+
+def _divide(
+    index: pd.DataFrame, split: pd.Series, new: str, fraction: float, splits: dict
+) -> pd.Series:
+    """Keep `fraction` of the training images, move the others to the split `new`."""
+    key = "splits.test_fraction" if new == "test" else "splits.fraction"
+    images = index[split == "train"]
+    unit, label = _units(images)
+    kept = round(fraction * len(label))
+    if not 0 < kept < len(label):
+        raise ConfigError(
+            f"{key}: {len(label)} training images or groups leave one set empty; change it or "
+            "add images"
+        )
+    if splits["stratify"]:
+        _check_strata(images, label, min(kept, len(label) - kept), key)
+    _, moved = train_test_split(
+        np.arange(len(label)),
+        train_size=kept,
+        test_size=len(label) - kept,
+        random_state=splits["seed"],
+        stratify=label if splits["stratify"] else None,
+    )
+    divided = split.copy()
+    divided.loc[images.index[np.isin(unit, moved)]] = new
+    return divided
+
+
+def _units(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """What moves as a whole, a group or an image of none: unit of each image, label of each unit.
+
+    A group of several classes counts as its most frequent one.
+    """
+    grouped = images["group"] != ""
+    name = ("group " + images["group"]).where(grouped, "image " + images["id"])
+    unit, _ = pd.factorize(name)
+    counts = pd.DataFrame({"unit": unit, "label": images["label"]}).value_counts().reset_index()
+    counts = counts.sort_values(["unit", "count", "label"], ascending=[True, False, True])
+    return unit, counts.drop_duplicates("unit")["label"].to_numpy()
+
+
+def _check_strata(images: pd.DataFrame, label: np.ndarray, smaller: int, key: str) -> None:
+    """Every class needs a unit in each of the two sets."""
+    labels, sizes = np.unique(label, return_counts=True)
+    if sizes.min() < 2:
+        name = images.loc[images["label"] == labels[sizes.argmin()], "class_name"].iloc[0]
+        raise DataError(
+            f"splits.stratify: class {name!r} has {sizes.min()} training image or group, too few "
+            "to be in both sets; add images, drop the class or set splits.stratify: false"
+        )
+    if smaller < len(labels):
+        raise ConfigError(
+            f"{key}: the smaller set would hold {smaller} images or groups of {len(labels)} "
+            "classes; change it or set splits.stratify: false"
+        )

@@ -1,0 +1,1 @@
+"""Evaluation: dataset-level metrics and measured cost."""

@@ -1,0 +1,61 @@
+"""Dataset-level metrics of a classifier's predictions."""
+
+import pandas as pd
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    multiclass_accuracy,
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+)
+
+ECE_BINS = 15
+
+
+def predictions(ids: list[str], split: str, logits: Tensor, labels: Tensor) -> pd.DataFrame:
+    """One row an image: `id, split, label, predicted, probability` (of the predicted class).
+
+    Args:
+        logits: `[images, classes]`.
+        labels: `[images]`.
+    """
+    probability, predicted = logits.float().softmax(dim=1).max(dim=1)
+    return pd.DataFrame(
+        {
+            "id": ids,
+            "split": split,
+            "label": labels.numpy(),
+            "predicted": predicted.numpy(),
+            "probability": probability.double().round(decimals=6).numpy(),
+        }
+    )
+
+
+def classification_metrics(logits: Tensor, labels: Tensor) -> dict:
+    """Metrics over a whole split, each computed once from all its images.
+
+    Top-1 accuracy; macro-F1, the unweighted mean over the classes that occur as a label or as a
+    prediction; cross-entropy (nats); expected calibration error with 15 equal-width bins of the
+    largest probability (Guo et al. 2017); recall of each class, None where it has no image; the
+    confusion matrix, rows true, columns predicted.
+
+    Args:
+        logits: `[images, classes]`.
+        labels: `[images]`.
+    """
+    classes = logits.shape[1]
+    logits = logits.float()
+    probabilities = logits.softmax(dim=1)
+    confusion = multiclass_confusion_matrix(probabilities, labels, classes)
+    images = confusion.sum(dim=1)
+    recall = [(confusion[k, k] / images[k]).item() if images[k] else None for k in range(classes)]
+    return {
+        "n": len(labels),
+        "accuracy": multiclass_accuracy(probabilities, labels, classes, average="micro").item(),
+        "macro_f1": multiclass_f1_score(probabilities, labels, classes, average="macro").item(),
+        "loss": F.cross_entropy(logits.double(), labels).item(),
+        "ece": multiclass_calibration_error(probabilities, labels, classes, n_bins=ECE_BINS).item(),
+        "recall_per_class": recall,
+        "confusion": confusion.tolist(),
+    }

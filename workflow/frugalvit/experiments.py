@@ -1,0 +1,225 @@
+"""From a study's named experiments to runs: schedules resolved, grids spread out, settings merged."""
+
+import copy
+import hashlib
+import itertools
+import json
+import random
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from frugalvit.errors import ConfigError
+from frugalvit.schema import key_path, load_schema, merge, validate
+
+# Encoder blocks of torchvision's models, known here so that a wrong schedule fails before any
+# download; other bases are checked by export_base, which sees the weights.
+TORCHVISION_LAYERS = {
+    "vit_b_16": 12,
+    "vit_b_32": 12,
+    "vit_l_16": 24,
+    "vit_l_32": 24,
+    "vit_h_14": 32,
+}
+PLAIN = "plain"  # the set of cached views without augmentation
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment, one point of its grid, one seed."""
+
+    id: str
+    experiment: str
+    seed: int
+    settings: dict  # what `train_run` needs; in a searched experiment, of the first point
+    point: int | None = None  # grid point of a search run
+    candidates: tuple[
+        dict, ...
+    ] = ()  # settings at every grid point: a final run takes the winner's
+
+    @property
+    def feature_sets(self) -> list[str]:
+        """Names of the cached view sets that the run may read."""
+        possible = self.candidates or (self.settings,)
+        return sorted({name for settings in possible for name in feature_sets(settings)})
+
+    @property
+    def head_only(self) -> bool:
+        """Whether the backbone stays the base's, so that cached features serve evaluation too."""
+        possible = self.candidates or (self.settings,)
+        return all(
+            settings["cache_features"] and all(p["train"] == "head" for p in settings["schedule"])
+            for settings in possible
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One named entry of a study."""
+
+    name: str
+    method: str
+    splits: str  # folder of its splits: "splits" or "splits-{variant}"
+    schedule: list[dict]  # resolved; of the first grid point where there is a grid
+    seeds: list[int]
+    final_runs: list[str]
+    search_runs: list[str]
+    points: list[dict]  # grid points: setting -> value
+
+    @property
+    def runs(self) -> list[str]:
+        """Search runs and final runs."""
+        return [*self.search_runs, *self.final_runs]
+
+
+def expand(name: str, raw: dict, config: dict) -> tuple[Experiment, dict[str, Run]]:
+    """One experiment of a validated config, and its runs by id.
+
+    Raises:
+        ConfigError: epochs that do not add up, blocks beyond the depth, a grid that sets no key.
+    """
+    at = f"experiments.{name}"
+    seeds = raw.get("seeds", config["seeds"])
+    variant = raw.get("splits")
+    if variant and variant not in config["split_variants"]:
+        known = ", ".join(config["split_variants"]) or "none"
+        raise ConfigError(f"{at}.splits: no split variant '{variant}'; split_variants has {known}")
+    grid = raw.get("grid")
+    points = _grid_points(grid) if grid else []
+    chosen = [_apply_point(at, raw, point) for point in points]
+    runs: dict[str, Run] = {}
+    for index, variation in enumerate(chosen):
+        for seed in grid["seeds"] or seeds[:1]:
+            identity = f"{name}-g{index:02d}-s{seed}"
+            runs[identity] = Run(
+                identity, name, seed, _settings(at, variation, config, seed), index
+            )
+    search_runs = list(runs)
+    final_runs = []
+    for seed in seeds:
+        candidates = tuple(_settings(at, variation, config, seed) for variation in chosen)
+        settings = candidates[0] if candidates else _settings(at, raw, config, seed)
+        identity = f"{name}-s{seed}"
+        runs[identity] = Run(identity, name, seed, settings, candidates=candidates)
+        final_runs.append(identity)
+    experiment = Experiment(
+        name=name,
+        method=raw["method"],
+        splits=f"splits-{variant}" if variant else "splits",
+        schedule=runs[final_runs[0]].settings["schedule"],
+        seeds=seeds,
+        final_runs=final_runs,
+        search_runs=search_runs,
+        points=points,
+    )
+    return experiment, runs
+
+
+def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -> dict:
+    """A run's settings: each phase carries every key that may differ between phases."""
+    of_a_phase = load_schema()["$defs"]["phase_overrides"]["properties"]
+    defaults = {key: value for key, value in training.items() if key in of_a_phase}
+    return {
+        "method": method,
+        "seed": seed,
+        **{key: value for key, value in training.items() if key not in of_a_phase},
+        "schedule": [merge(defaults, phase) for phase in schedule],
+    }
+
+
+def feature_sets(settings: dict) -> list[str]:
+    """Names of the cached view sets that a run with these settings reads."""
+    first = settings["schedule"][0]
+    if first["train"] != "head" or not settings["cache_features"]:
+        return []
+    return sorted({PLAIN, view_set_name(settings)})
+
+
+def view_set_name(settings: dict) -> str:
+    """The view set of a run's first phase: `plain`, or `views-` and a digest of its augmentation."""
+    augment = settings["schedule"][0]["augment"]
+    if not settings["views"] or not augment:
+        return PLAIN
+    text = json.dumps([settings["views"], augment], sort_keys=True)
+    return f"views-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _settings(at: str, raw: dict, config: dict, seed: int) -> dict:
+    keys = load_schema()["$defs"]["training_overrides"]["properties"]
+    training = merge(config["training"], {key: raw[key] for key in keys if key in raw})
+    schedule = _resolve_epochs(at, raw)
+    _check_depth(at, schedule, config["base"])
+    return run_settings(raw["method"], seed, training, schedule)
+
+
+def _resolve_epochs(at: str, raw: dict) -> list[dict]:
+    schedule = copy.deepcopy(raw["schedule"])
+    rest = [index for index, phase in enumerate(schedule) if phase["epochs"] == "rest"]
+    if not rest:
+        if "epochs" in raw:
+            raise ConfigError(
+                f"{at}.epochs: no phase says 'epochs: rest'; remove this key, or let a phase say rest"
+            )
+        return schedule
+    where = f"{at}.schedule[{rest[0]}].epochs"
+    if "epochs" not in raw:
+        raise ConfigError(f"{where}: 'rest' of what? add {at}.epochs, the epochs of all phases")
+    if len(rest) > 1:
+        raise ConfigError(f"{at}.schedule[{rest[1]}].epochs: only one phase can take the rest")
+    left = raw["epochs"] - sum(phase["epochs"] for phase in schedule if phase["epochs"] != "rest")
+    if left < 0:
+        raise ConfigError(
+            f"{at}.epochs: {raw['epochs']} is less than the phases' own epochs; raise it"
+        )
+    schedule[rest[0]]["epochs"] = left
+    return [phase for phase in schedule if phase["epochs"]]
+
+
+def _check_depth(at: str, schedule: list[dict], base: dict) -> None:
+    layers = TORCHVISION_LAYERS.get(base["model"]) if base["source"] == "torchvision" else None
+    layers = layers or (base["architecture"] or {}).get("num_layers")
+    for index, phase in enumerate(schedule):
+        train = phase["train"]
+        if layers and isinstance(train, dict) and train["blocks"] > layers:
+            raise ConfigError(
+                f"{at}.schedule[{index}].train: 'blocks: {train['blocks']}' but "
+                f"{base['model'] or 'the base'} has {layers} blocks; use at most {layers}, or 'all'"
+            )
+
+
+def _grid_points(grid: dict) -> list[dict]:
+    """The grid's points in a fixed order; `max_sets` of them drawn by `seed`, still in order."""
+    keys = sorted(grid["parameters"])
+    points = [
+        dict(zip(keys, values))
+        for values in itertools.product(*(grid["parameters"][key] for key in keys))
+    ]
+    most = grid["max_sets"]
+    if most and most < len(points):
+        kept = sorted(random.Random(grid["seed"]).sample(range(len(points)), most))
+        points = [points[index] for index in kept]
+    return points
+
+
+def _apply_point(at: str, raw: dict, point: dict) -> dict:
+    """A copy of an experiment with a grid point's settings in place, validated again."""
+    chosen = copy.deepcopy({key: value for key, value in raw.items() if key != "grid"})
+    for setting, value in point.items():
+        where = f"{at}.grid.parameters.{setting}"
+        steps = [int(index) if index else key for key, index in _STEP.findall(setting)]
+        place: Any = chosen
+        try:
+            for step in steps[:-1]:
+                place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+            place[steps[-1]] = value
+        except (IndexError, TypeError, AttributeError):
+            example = key_path(["schedule", len(chosen["schedule"]) - 1, "lr"])
+            raise ConfigError(
+                f"{where}: no such setting; write a key such as lr or {example}"
+            ) from None
+        try:
+            validate(chosen, "experiment", at)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {value!r} does not fit: {error}") from None
+    return chosen

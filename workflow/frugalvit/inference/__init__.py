@@ -1,0 +1,1 @@
+"""Inference: predictions of trained models."""

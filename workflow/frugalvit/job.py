@@ -1,0 +1,43 @@
+"""What every workflow script does around its work: a log, and errors that fit one line."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from frugalvit.errors import FrugalError
+
+
+def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
+    """Run `main(snakemake)`, logging to the rule's log and to standard error.
+
+    A `FrugalError` becomes one line and exit code 1. Any other exception is a bug of ours: its
+    traceback goes to the log as well as to standard error.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if snakemake.log:
+        Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(snakemake.log[0], mode="w"))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    try:
+        main(snakemake)
+    except FrugalError as error:
+        logging.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        logging.exception("%s failed", snakemake.rule)
+        sys.exit(1)
+
+
+def share_library() -> None:
+    """Let the scripts' own processes, in conda environments and on a cluster too, find this library.
+
+    Every Snakemake process that reads the workflow calls this, also the one inside a cluster job.
+    """
+    folder = str(Path(__file__).resolve().parents[1])
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, *paths]))

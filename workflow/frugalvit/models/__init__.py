@@ -1,0 +1,1 @@
+"""Models: the one backbone, its weights, and what wraps it."""

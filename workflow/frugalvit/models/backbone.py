@@ -1,0 +1,212 @@
+"""The one backbone of every method: torchvision's `VisionTransformer`, unmodified, any size.
+
+An architecture is a JSON-able dict in torchvision's words: `image_size`, `patch_size`,
+`num_layers`, `num_heads`, `hidden_dim`, `mlp_dim`, and optionally `eps` (of every LayerNorm, 1e-6
+unless the weights were trained with another) and `num_classes`. Blocks count from 1.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+
+from frugalvit.errors import ConfigError
+
+ARCHITECTURE_KEYS = (
+    "image_size",
+    "patch_size",
+    "num_layers",
+    "num_heads",
+    "hidden_dim",
+    "mlp_dim",
+)
+DEFAULT_EPS = 1e-6
+
+_SIZES = {  # Dosovitskiy et al. 2021, table 1; tiny and small: Touvron et al. 2021, table 1
+    "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
+    "small": {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536},
+    "b": {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
+    "l": {"num_layers": 24, "num_heads": 16, "hidden_dim": 1024, "mlp_dim": 4096},
+    "h": {"num_layers": 32, "num_heads": 16, "hidden_dim": 1280, "mlp_dim": 5120},
+}
+_NAMED = {
+    "vit_tiny": ("tiny", 16),
+    "vit_small": ("small", 16),
+    "vit_small_14": ("small", 14),
+    "vit_b_16": ("b", 16),
+    "vit_b_32": ("b", 32),
+    "vit_l_16": ("l", 16),
+    "vit_l_32": ("l", 32),
+    "vit_h_14": ("h", 14),
+}
+_BLOCK = re.compile(r"encoder\.layers\.encoder_layer_(\d+)\.")
+
+
+def named_architecture(name: str, image_size: int = 224) -> dict[str, Any]:
+    """The architecture called `name` (`vit_tiny`, `vit_small`, `vit_b_16` …), for `image_size` px.
+
+    Raises:
+        ConfigError: no architecture has that name.
+    """
+    if name not in _NAMED:
+        raise ConfigError(f"no architecture is called '{name}': choose from {', '.join(_NAMED)}")
+    size, patch_size = _NAMED[name]
+    return {"image_size": image_size, "patch_size": patch_size, **_SIZES[size]}
+
+
+def check_architecture(architecture: dict[str, Any]) -> None:
+    """Refuse an architecture that no `VisionTransformer` can have.
+
+    Raises:
+        ConfigError: a key is missing or no positive integer, the image is not a whole number of
+            patches, or the heads do not divide `hidden_dim`.
+    """
+    for key in ARCHITECTURE_KEYS:
+        value = architecture.get(key)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f"architecture.{key}: {value!r} is not a positive integer")
+    image_size, patch_size = architecture["image_size"], architecture["patch_size"]
+    if image_size % patch_size:
+        fitting = max(1, round(image_size / patch_size)) * patch_size
+        raise ConfigError(
+            f"image_size: {image_size} px is not a multiple of the patch size {patch_size}: "
+            f"take {fitting}"
+        )
+    hidden_dim, num_heads = architecture["hidden_dim"], architecture["num_heads"]
+    if hidden_dim % num_heads:
+        raise ConfigError(
+            f"architecture.num_heads: {num_heads} does not divide hidden_dim {hidden_dim}"
+        )
+
+
+def build(
+    architecture: dict[str, Any], num_classes: int, *, dropout: float = 0.0
+) -> VisionTransformer:
+    """Build a `VisionTransformer` with random weights drawn from torch's global generator.
+
+    The head is torchvision's: zeros, so that every class starts equally likely. With
+    `num_classes=0` there is no head, and the model returns the class token `[batch, dim]` after
+    the final norm.
+
+    Raises:
+        ConfigError: see `check_architecture`.
+    """
+    check_architecture(architecture)
+    model = VisionTransformer(
+        **{key: architecture[key] for key in ARCHITECTURE_KEYS},
+        dropout=dropout,
+        num_classes=max(1, num_classes),  # torch warns of a Linear without outputs
+        norm_layer=partial(nn.LayerNorm, eps=architecture.get("eps", DEFAULT_EPS)),
+    )
+    if num_classes == 0:
+        model.heads = nn.Sequential()
+        model.num_classes = 0
+    return model
+
+
+def architecture_of(model: VisionTransformer) -> dict[str, Any]:
+    """The architecture that `build` makes `model` from, with its `num_classes` and `eps`."""
+    first = model.encoder.layers[0]
+    return {
+        "image_size": model.image_size,
+        "patch_size": model.patch_size,
+        "num_layers": len(model.encoder.layers),
+        "num_heads": first.num_heads,
+        "hidden_dim": model.hidden_dim,
+        "mlp_dim": model.mlp_dim,
+        "num_classes": model.num_classes,
+        "eps": model.encoder.ln.eps,
+    }
+
+
+def embed(model: VisionTransformer, images: Tensor) -> Tensor:
+    """What the first block reads: class token, then patches, `[batch, 1 + patches, dim]`."""
+    patches = model._process_input(images)
+    class_tokens = model.class_token.expand(len(images), -1, -1)
+    tokens = torch.cat([class_tokens, patches], dim=1) + model.encoder.pos_embedding
+    return model.encoder.dropout(tokens)
+
+
+def block_outputs(model: VisionTransformer, images: Tensor) -> Iterator[Tensor]:
+    """Yield every block's output `[batch, 1 + patches, dim]` as it is computed, block 1 first.
+
+    The outputs are raw: the final norm `encoder.ln` is not applied. Whoever stops iterating saves
+    the later blocks.
+    """
+    tokens = embed(model, images)
+    for block in model.encoder.layers:
+        tokens = block(tokens)
+        yield tokens
+
+
+def forward_intermediates(model: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Class token and mean patch token after every block, before the final norm.
+
+    Args:
+        model: any torchvision `VisionTransformer`.
+        images: normalised images `[batch, 3, image_size, image_size]`.
+
+    Returns:
+        `(class_tokens, patch_means)`, each `[batch, num_layers, dim]`; block k is at index k - 1.
+    """
+    class_tokens, patch_means = [], []
+    for tokens in block_outputs(model, images):
+        class_tokens.append(tokens[:, 0])
+        patch_means.append(tokens[:, 1:].mean(dim=1))
+    return torch.stack(class_tokens, dim=1), torch.stack(patch_means, dim=1)
+
+
+def class_token(model: VisionTransformer, images: Tensor) -> Tensor:
+    """The class token after the final norm, `[batch, dim]`: what the head reads."""
+    tokens = model.encoder.layers(embed(model, images))
+    return model.encoder.ln(tokens[:, 0])
+
+
+def logits_from_class_token(model: VisionTransformer, class_tokens: Tensor) -> Tensor:
+    """Logits `[batch, num_classes]` from the last block's raw class token `[batch, dim]`.
+
+    Equals `model(images)` when given `forward_intermediates(model, images)[0][:, -1]`.
+    """
+    return model.heads(model.encoder.ln(class_tokens))
+
+
+def parameter_part(name: str) -> str:
+    """The part that a parameter belongs to, by its name in `VisionTransformer.state_dict()`.
+
+    Parts: `patch_embedding`, `positions` (with the class token), `block 1` …, `norm`, `head`.
+
+    Raises:
+        ValueError: a `VisionTransformer` has no such parameter.
+    """
+    if block := _BLOCK.match(name):
+        return f"block {int(block[1]) + 1}"
+    for prefix, part in (
+        ("conv_proj.", "patch_embedding"),
+        ("class_token", "positions"),
+        ("encoder.pos_embedding", "positions"),
+        ("encoder.ln.", "norm"),
+        ("heads.", "head"),
+    ):
+        if name.startswith(prefix):
+            return part
+    raise ValueError(f"no parameter of a VisionTransformer is called {name}")
+
+
+def part_names(num_layers: int) -> list[str]:
+    """All parts in the order in which an image passes them."""
+    blocks = [f"block {k}" for k in range(1, num_layers + 1)]
+    return ["patch_embedding", "positions", *blocks, "norm", "head"]
+
+
+def part_counts(model: VisionTransformer) -> dict[str, int]:
+    """Number of parameters: patch_embedding, positions, blocks (together), norm, head, total."""
+    counts = dict.fromkeys(("patch_embedding", "positions", "blocks", "norm", "head", "total"), 0)
+    for name, parameter in model.named_parameters():
+        part = parameter_part(name)
+        counts["blocks" if part.startswith("block ") else part] += parameter.numel()
+        counts["total"] += parameter.numel()
+    return counts

@@ -1,0 +1,1 @@
+"""Training: what is frozen, cached features, the one loop, the search."""

@@ -1,0 +1,198 @@
+"""Which part of the backbone a phase of a schedule trains, and how fast.
+
+`train` is what a phase says: `head` (the classifier alone), `all`, or `{"blocks": k}` (the last k
+blocks, the final norm and the head). Parts are those of `models.backbone.parameter_part`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torchvision.models import VisionTransformer
+
+from frugalvit.errors import ConfigError
+from frugalvit.models.backbone import parameter_part, part_names
+
+log = logging.getLogger(__name__)
+
+Train = str | dict[str, int]
+Schedules = Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def train_label(train: Train) -> str:
+    """How history, cards and figures name what trains: `head`, `blocks: 6` or `all`."""
+    return train if isinstance(train, str) else f"blocks: {train['blocks']}"
+
+
+def trainable_parts(train: Train, num_layers: int) -> list[str]:
+    """The parts that train, in the order in which an image passes them.
+
+    Raises:
+        ConfigError: `train` is none of the three forms, or names more blocks than there are. The
+            message lacks the key of the phase, which the caller knows.
+    """
+    parts = part_names(num_layers)
+    if train == "all":
+        return parts
+    if train == "head":
+        return ["head"]
+    blocks = train.get("blocks") if isinstance(train, dict) and len(train) == 1 else None
+    if not isinstance(blocks, int) or isinstance(blocks, bool):
+        raise ConfigError(f"{train!r} is none of 'head', 'all' and 'blocks: <number>'")
+    if blocks < 1:
+        raise ConfigError(f"'blocks: {blocks}' trains no block: write 'head' for the head alone")
+    if blocks > num_layers:
+        raise ConfigError(f"'blocks: {blocks}' but the base has {num_layers} blocks")
+    return parts[-(blocks + 2) :]
+
+
+def apply_freeze(model: VisionTransformer, train: Train) -> None:
+    """Set `requires_grad` of every parameter to whether its part trains; drop stale gradients.
+
+    Raises:
+        ConfigError: see `trainable_parts`.
+    """
+    parts = set(trainable_parts(train, len(model.encoder.layers)))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(parameter_part(name) in parts)
+        if not parameter.requires_grad:
+            parameter.grad = None
+
+
+def set_modes(model: VisionTransformer) -> None:
+    """Put what trains into training mode and everything frozen into evaluation mode.
+
+    Without this, dropout would make a frozen backbone answer differently on every call, and
+    differently from its cached features.
+    """
+    model.train()
+    for module in (model.conv_proj, *model.encoder.layers, model.encoder.ln):
+        module.train(any(parameter.requires_grad for parameter in module.parameters()))
+    model.encoder.dropout.train(model.encoder.pos_embedding.requires_grad)
+
+
+def parameter_groups(
+    model: VisionTransformer,
+    train: Train,
+    lr: float,
+    weight_decay: float = 0.0,
+    layer_decay: float = 1.0,
+) -> list[dict[str, Any]]:
+    """Optimiser groups of the parameters that train, each with a `name` and an `lr_scale`.
+
+    Learning rates fall by `layer_decay` per block from the head down (BEiT, Bao et al. 2022,
+    appendix): head and final norm `lr`, block k of N `lr * layer_decay ** (N + 1 - k)`, embeddings
+    `lr * layer_decay ** (N + 1)`. timm does the same, but counts the final norm to block N.
+    Biases, norms, positions and the class token take no weight decay.
+
+    Raises:
+        ConfigError: see `trainable_parts`.
+    """
+    num_layers = len(model.encoder.layers)
+    groups: dict[str, dict[str, Any]] = {}
+    parts = set(trainable_parts(train, num_layers))
+    for name, parameter in model.named_parameters():
+        part = parameter_part(name)
+        if part not in parts:
+            continue
+        decays = parameter.ndim > 1 and part != "positions"
+        scale = layer_decay ** _distance_to_head(part, num_layers)
+        group = groups.setdefault(
+            part if decays else f"{part} (no decay)",
+            {
+                "params": [],
+                "lr": lr * scale,
+                "lr_scale": scale,
+                "weight_decay": weight_decay if decays else 0.0,
+            },
+        )
+        group["params"].append(parameter)
+    return [{"name": name, **group} for name, group in groups.items()]
+
+
+def freeze_report(model: VisionTransformer, train: Train) -> dict[str, Any]:
+    """What trains and what is frozen under `train`: the numbers of parameters, and every part.
+
+    Returns:
+        `{train, trainable, frozen, parts: {part: "trains" | "frozen"}}`, for cards.
+    """
+    num_layers = len(model.encoder.layers)
+    parts = set(trainable_parts(train, num_layers))
+    counts = {True: 0, False: 0}
+    for name, parameter in model.named_parameters():
+        counts[parameter_part(name) in parts] += parameter.numel()
+    return {
+        "train": train_label(train),
+        "trainable": counts[True],
+        "frozen": counts[False],
+        "parts": {part: "trains" if part in parts else "frozen" for part in part_names(num_layers)},
+    }
+
+
+def freeze_lines(report: dict[str, Any]) -> list[str]:
+    """A freeze report as plain lines, neighbouring blocks of one state drawn together."""
+    runs: list[list[str]] = []  # [state, first part, last part]
+    for part, state in report["parts"].items():
+        joins = runs and runs[-1][0] == state and _is_block(part) and _is_block(runs[-1][2])
+        if joins:
+            runs[-1][2] = part
+        else:
+            runs.append([state, part, part])
+    lines = [
+        f"train {report['train']}: {report['trainable']:,} parameters train, "
+        f"{report['frozen']:,} are frozen"
+    ]
+    for state, first, last in runs:
+        name = first if first == last else f"blocks {first.split()[1]} to {last.split()[1]}"
+        lines.append(f"  {name.replace('_', ' ')}: {state}")
+    return lines
+
+
+def freeze_check(model: VisionTransformer, schedules: Schedules) -> dict[str, list[dict[str, Any]]]:
+    """What every phase of every experiment's schedule trains and freezes; logged as plain lines.
+
+    Args:
+        model: the base; without a head, as it is exported, heads are not counted.
+        schedules: for each experiment its phases (`train`, `epochs`).
+
+    Returns:
+        For each experiment a `freeze_report` a phase, with its `epochs`.
+
+    Raises:
+        ConfigError: a phase does not fit the base; names the phase.
+    """
+    frozen: dict[str, list[dict[str, Any]]] = {}
+    for experiment, phases in schedules.items():
+        frozen[experiment] = []
+        for index, phase in enumerate(phases):
+            try:
+                report = freeze_report(model, phase["train"])
+            except ConfigError as error:
+                key = f"experiments.{experiment}.schedule[{index}].train"
+                raise ConfigError(f"{key}: {error}") from None
+            frozen[experiment].append({"epochs": phase["epochs"], **report})
+            log.info("%s, phase %d (epochs: %s)", experiment, index + 1, phase["epochs"])
+            for line in freeze_lines(report):
+                log.info("  %s", line)
+    if frozen and model.num_classes == 0:
+        log.info("counted without the head: %d parameters a class", model.hidden_dim + 1)
+    return frozen
+
+
+def all_freeze_reports(model: VisionTransformer) -> dict[str, dict[str, Any]]:
+    """The freeze report of everything that a phase can train, by label: for the base's card."""
+    blocks: list[Train] = [{"blocks": k} for k in range(1, len(model.encoder.layers) + 1)]
+    return {train_label(train): freeze_report(model, train) for train in ["head", *blocks, "all"]}
+
+
+def _is_block(part: str) -> bool:
+    return part.startswith("block ")
+
+
+def _distance_to_head(part: str, num_layers: int) -> int:
+    """Steps of `layer_decay` between a part and the head."""
+    if part in ("head", "norm"):
+        return 0
+    if _is_block(part):
+        return num_layers + 1 - int(part.split()[1])
+    return num_layers + 1

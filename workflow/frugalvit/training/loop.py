@@ -1,0 +1,267 @@
+"""The one training loop: phases, validation, the best epoch, resume, history."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from torchvision.models import VisionTransformer
+from tqdm import tqdm
+
+from frugalvit.data.batches import batches, mix_seed
+from frugalvit.devices import Fabric
+from frugalvit.errors import TrainingError
+from frugalvit.models.backbone import parameter_part
+from frugalvit.training.checkpoint import Checkpoint
+from frugalvit.training.freezing import (
+    freeze_lines,
+    freeze_report,
+    set_modes,
+    train_label,
+    trainable_parts,
+)
+from frugalvit.training.objectives import Objective
+from frugalvit.training.stage import (
+    DROPOUT,
+    SHUFFLE,
+    Patience,
+    RunData,
+    Stage,
+    prepare_stage,
+    rate_factor,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """All that a killed run needs to go on, besides the weights and the optimiser."""
+
+    phase: int = 0  # index of the phase in progress
+    phase_epochs: int = 0  # epochs of it that are done
+    patience: dict = field(default_factory=lambda: asdict(Patience()))
+    history: list[dict] = field(default_factory=list)  # rows of history.csv
+    best_epoch: int = 0
+    best_score: list[float] = field(default_factory=lambda: [-math.inf, -math.inf])
+    feature_seconds: float = 0.0  # spent on features of a backbone that had changed
+    resumed_after: list[int] = field(default_factory=list)  # epochs
+
+    def enter_phase(self, index: int) -> None:
+        """Begin the phase at `index`, with fresh patience."""
+        self.phase, self.phase_epochs = index, 0
+        self.patience = asdict(Patience())
+
+
+@dataclass
+class Trainer:
+    """Trains `model` in place through the phases of `settings["schedule"]`.
+
+    The same settings, data and machine give the same weights to the bit on a CPU, also when the
+    process is killed after any epoch and started again: every random number is drawn from the
+    seed and the epoch alone.
+    """
+
+    model: VisionTransformer  # built from the base with a fresh head, after the run's seed was set
+    settings: dict  # a run's, as `frugalvit.study` expands them
+    data: RunData
+    make_objective: Callable[[dict], Objective]  # the method's objective for one phase's settings
+    fabric: Fabric
+    folder: Path  # the run's, for last.ckpt and TensorBoard events
+    stamp: str  # fingerprint of everything that the checkpoint depends on
+    after_epoch: Callable[[int], Any] | None = None  # called once an epoch is saved
+
+    def fit(self) -> Progress:
+        """Train, and leave the kept epoch's weights in the model.
+
+        Raises:
+            TrainingError: the loss stopped being a finite number.
+        """
+        progress, best, saved_optimizer = self._restore()
+        self.model.to(self.fabric.device)
+        writer = SummaryWriter(self.folder / "tensorboard", purge_step=len(progress.history) + 1)
+        schedule = self.settings["schedule"]
+        while progress.phase < len(schedule):
+            phase = schedule[progress.phase]
+            patience = Patience(**progress.patience)
+            done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
+            if not done:
+                stage = self._prepare(progress)
+                if saved_optimizer is not None:
+                    stage.optimizer.load_state_dict(saved_optimizer)
+                trained = self._names_trained(progress.phase)
+            saved_optimizer = None
+            while not done:
+                row = self._epoch(stage, progress, patience)
+                self._record(row, progress, writer)
+                patience.update(phase, row["valid_loss"], row["valid_accuracy"])
+                progress.patience = asdict(patience)
+                progress.phase_epochs += 1
+                score = [row["valid_accuracy"], -row["valid_loss"]]
+                if self.settings["keep"] == "last" or score > progress.best_score:
+                    progress.best_score, progress.best_epoch = score, row["epoch"]
+                    best = self._state(trained)
+                self.checkpoint.save(
+                    {
+                        "progress": asdict(progress),
+                        "model": self._state(trained),
+                        "best": best,
+                        "optimizer": stage.optimizer.state_dict(),
+                    }
+                )
+                if self.after_epoch:
+                    self.after_epoch(row["epoch"])
+                if patience.exhausted(phase):
+                    log.info("early stop: validation accuracy no longer rises")
+                done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
+            progress.enter_phase(progress.phase + 1)
+        writer.close()
+        self.model.load_state_dict(best, strict=False)
+        return progress
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The state after the last epoch; whoever has stored the result removes it."""
+        return Checkpoint(self.folder / "last.ckpt", self.stamp)
+
+    def _restore(self) -> tuple[Progress, dict[str, Tensor], dict | None]:
+        state = self.checkpoint.load()
+        if state is None:
+            return Progress(), {}, None
+        progress = Progress(**state["progress"])
+        self.model.load_state_dict(state["model"], strict=False)
+        epochs = len(progress.history)
+        progress.resumed_after.append(epochs)
+        log.info("resumed after epoch %d", epochs)
+        return progress, state["best"], state["optimizer"]
+
+    def _prepare(self, progress: Progress) -> Stage:
+        schedule = self.settings["schedule"]
+        phase = schedule[progress.phase]
+        for line in freeze_lines(freeze_report(self.model, phase["train"])):
+            log.info("%s", line)
+        fresh = all(earlier["train"] == "head" for earlier in schedule[: progress.phase])
+        started = time.perf_counter()
+        stage = prepare_stage(self.fabric, self.model, self.settings, phase, self.data, fresh)
+        if stage.cached and not fresh:
+            progress.feature_seconds += time.perf_counter() - started
+        return stage
+
+    def _names_trained(self, phase: int) -> set[str]:
+        """Parameters trained up to a phase: only they differ from the base, so only they are saved."""
+        layers = len(self.model.encoder.layers)
+        parts: set[str] = set()
+        for done in self.settings["schedule"][: phase + 1]:
+            parts.update(trainable_parts(done["train"], layers))
+        return {name for name, _ in self.model.named_parameters() if parameter_part(name) in parts}
+
+    def _state(self, names: set[str]) -> dict[str, Tensor]:
+        return {
+            name: parameter.detach().cpu().clone()
+            for name, parameter in self.model.named_parameters()
+            if name in names
+        }
+
+    def _epoch(self, stage: Stage, progress: Progress, patience: Patience) -> dict:
+        """Train one epoch and validate; one row of the history."""
+        phase, seed = self.settings["schedule"][progress.phase], self.settings["seed"]
+        epoch = len(progress.history) + 1
+        started = time.perf_counter()
+        torch.manual_seed(mix_seed(seed, DROPOUT, epoch))
+        stage.train.epoch = epoch
+        loader = batches(
+            stage.train,
+            phase["batch_size"],
+            shuffle_seed=mix_seed(seed, SHUFFLE, epoch),
+            workers=0 if stage.cached else self.data.workers,
+        )
+        first_step = progress.phase_epochs * len(loader)
+        steps_per_epoch = len(loader)
+
+        def set_rates(step: int) -> None:
+            factor = patience.factor * rate_factor(phase, first_step + step, steps_per_epoch)
+            for group in stage.optimizer.param_groups:
+                group["lr"] = phase["lr"] * group["lr_scale"] * factor
+
+        stage.module.train()
+        set_modes(self.model)
+        train_loss, train_accuracy = self._train_batches(stage, phase, loader, set_rates, epoch)
+        if not math.isfinite(train_loss):
+            raise TrainingError(
+                f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
+                f"lower lr ({phase['lr']:g}) or set clip_norm"
+            )
+        valid_loss, valid_accuracy = self._validate(stage, phase)
+        return {
+            "epoch": epoch,
+            "phase": progress.phase + 1,
+            "train": train_label(phase["train"]),
+            "lr": max(group["lr"] for group in stage.optimizer.param_groups),
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "valid_loss": valid_loss,
+            "valid_accuracy": valid_accuracy,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _train_batches(
+        self, stage: Stage, phase: dict, loader: Any, set_rates: Callable[[int], None], epoch: int
+    ) -> tuple[float, float]:
+        """Mean loss and accuracy over the epoch, as the weights were at each step."""
+        objective = self.make_objective(phase)
+        # Summed on the device: reading a number from a GPU at every step would make it wait.
+        losses, correct = [], []
+        bar = tqdm(
+            self.fabric.setup_dataloaders(loader), desc=f"epoch {epoch}", disable=None, leave=False
+        )
+        for step, (inputs, labels) in enumerate(bar):
+            set_rates(step)
+            outputs = stage.module(inputs)
+            loss = objective.losses(outputs, labels)["loss"]
+            stage.optimizer.zero_grad()
+            self.fabric.backward(loss)
+            if phase["clip_norm"]:
+                self.fabric.clip_gradients(
+                    stage.module,
+                    stage.optimizer,
+                    max_norm=phase["clip_norm"],
+                    error_if_nonfinite=False,
+                )
+            stage.optimizer.step()
+            losses.append(loss.detach() * len(labels))
+            correct.append((objective.logits(outputs).detach().argmax(dim=1) == labels).sum())
+        count = len(stage.train)
+        return torch.stack(losses).sum().item() / count, torch.stack(correct).sum().item() / count
+
+    @torch.inference_mode()
+    def _validate(self, stage: Stage, phase: dict) -> tuple[float, float]:
+        """Mean loss (without label smoothing) and accuracy over the whole validation split."""
+        objective = self.make_objective({**phase, "label_smoothing": 0.0})
+        stage.module.eval()
+        loss, correct = 0.0, 0
+        workers = 0 if stage.cached else self.data.workers
+        loader = batches(stage.valid, self.data.batch_size, workers=workers)
+        for inputs, labels in self.fabric.setup_dataloaders(loader):
+            outputs = stage.module(inputs)
+            loss += objective.losses(outputs, labels)["loss"].item() * len(labels)
+            correct += int((objective.logits(outputs).argmax(dim=1) == labels).sum())
+        return loss / len(stage.valid), correct / len(stage.valid)
+
+    def _record(self, row: dict, progress: Progress, writer: SummaryWriter) -> None:
+        progress.history.append(row)
+        for split in ("train", "valid"):
+            for measure in ("loss", "accuracy"):
+                writer.add_scalar(f"{measure}/{split}", row[f"{split}_{measure}"], row["epoch"])
+        writer.add_scalar("lr", row["lr"], row["epoch"])
+        epochs = sum(phase["epochs"] for phase in self.settings["schedule"])
+        log.info(
+            "epoch %d of %d [%s] loss %.4f accuracy %.4f | validation loss %.4f accuracy %.4f | %.1f s",
+            row["epoch"], epochs, row["train"], row["train_loss"], row["train_accuracy"],
+            row["valid_loss"], row["valid_accuracy"], row["seconds"],
+        )  # fmt: skip

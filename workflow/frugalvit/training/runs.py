@@ -1,0 +1,171 @@
+"""A run on disk: trained from its inputs, reused from a twin, loaded again."""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torchvision.models import VisionTransformer
+
+from frugalvit.card import atomic_path, environment, sha256_file, write_csv, write_json
+from frugalvit.data.store import Store, read_index
+from frugalvit.devices import Fabric, device_name, peak_memory_mb
+from frugalvit.errors import ConfigError
+from frugalvit.experiments import PLAIN, view_set_name
+from frugalvit.models.backbone import architecture_of, build
+from frugalvit.models.base import build_from_base, load_card
+from frugalvit.models.weights import load_into, save
+from frugalvit.training.checkpoint import fingerprint
+from frugalvit.training.freezing import freeze_report
+from frugalvit.training.loop import Progress, Trainer
+from frugalvit.training.objectives import Classification, Objective
+from frugalvit.training.stage import RunData
+
+log = logging.getLogger(__name__)
+FILES = ("weights.safetensors", "card.json", "history.csv")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where a run finds its inputs and leaves its outputs."""
+
+    folder: Path
+    store: Path
+    assignments: Path  # CSV
+    base: Path
+    features: dict[str, Path]  # view set -> folder
+
+
+class Choice(NamedTuple):
+    """The winner of a search, as a final run sees it."""
+
+    point: int
+    twin: str | None  # the search run with the same settings and seed, if there is one
+
+
+def read_choice(path: str | Path, seed: int) -> Choice:
+    """Read what `select_grid` chose."""
+    choice = json.loads(Path(path).read_text())
+    return Choice(choice["point"], choice["runs_by_seed"].get(str(seed)))
+
+
+def reuse_run(twin: Path, folder: Path, run: str) -> None:
+    """Copy a search run that had the winner's settings and this seed: it need not train twice."""
+    for name in FILES[:1] + FILES[2:]:
+        with atomic_path(folder / name) as temporary:
+            shutil.copyfile(twin / name, temporary)
+    card = json.loads((twin / "card.json").read_text())
+    write_json(folder / "card.json", card | {"run": run, "reused_from": twin.name})
+    log.info("%s: same settings and seed as %s, reused", run, twin.name)
+
+
+def objective_for(phase: dict) -> Objective:
+    """The objective of a phase of fine-tuning."""
+    return Classification(phase["label_smoothing"])
+
+
+def train_run(
+    fabric: Fabric,
+    run: str,
+    settings: dict,
+    files: RunFiles,
+    *,
+    batch_size: int,
+    workers: int,
+    code: str,
+) -> Progress:
+    """Train one run and write its weights, card and history.
+
+    Args:
+        settings: as `frugalvit.experiments` expands them.
+        batch_size: of evaluation and feature extraction.
+        workers: processes that augment images.
+        code: digest of the code, for the checkpoint's stamp.
+
+    Returns:
+        What happened, with the history.
+
+    Raises:
+        ConfigError: the schedule does not fit the base.
+        TrainingError: training diverged.
+    """
+    store = Store(files.store)
+    assignments = read_index(files.assignments)
+    base_card = load_card(files.base)
+    num_classes = len(store.class_names)
+    torch.manual_seed(settings["seed"])
+    model = build_from_base(files.base, num_classes, dropout=settings["dropout"])
+    try:
+        frozen = [freeze_report(model, phase["train"]) for phase in settings["schedule"]]
+    except ConfigError as error:
+        raise ConfigError(f"experiments, run {run}: {error}") from None
+    ids = {
+        split: assignments.loc[assignments["split"] == split, "id"].tolist()
+        for split in ("train", "valid")
+    }
+    data = RunData(
+        store=store,
+        train_ids=ids["train"],
+        valid_ids=ids["valid"],
+        preprocessing=base_card["preprocessing"],
+        plain_features=files.features.get(PLAIN),
+        view_features=files.features.get(view_set_name(settings)),
+        batch_size=batch_size,
+        workers=workers,
+    )
+    sources = {
+        "base": sha256_file(files.base / "weights.safetensors"),
+        "index": sha256_file(files.store / "index.csv"),
+        "assignments": sha256_file(files.assignments),
+    }
+    stamp = fingerprint(settings=settings, code=code, batch_size=batch_size, **sources)
+    trainer = Trainer(model, settings, data, objective_for, fabric, files.folder, stamp)
+    progress = trainer.fit()
+    save(files.folder / "weights.safetensors", model.state_dict())
+    write_csv(files.folder / "history.csv", pd.DataFrame(progress.history))
+    card = run_card(fabric, run, settings, model, progress) | {
+        "n": {split: len(names) for split, names in ids.items()},
+        "preprocessing": base_card["preprocessing"],
+        "frozen": frozen,
+        "sha256": sources,
+    }
+    write_json(files.folder / "card.json", card)
+    # Only now: killed before this line, the run goes on from its last epoch instead of from none.
+    trainer.checkpoint.remove()
+    return progress
+
+
+def run_card(
+    fabric: Fabric, run: str, settings: dict, model: VisionTransformer, progress: Progress
+) -> dict:
+    """Provenance of a trained run: settings, epochs, time, device, versions."""
+    seconds = sum(row["seconds"] for row in progress.history) + progress.feature_seconds
+    return {
+        "run": run,
+        "method": settings["method"],
+        "seed": settings["seed"],
+        "settings": settings,
+        "architecture": architecture_of(model),
+        "epochs": len(progress.history),
+        "best_epoch": progress.best_epoch,
+        "train_seconds": round(seconds, 3),
+        "peak_memory_mb": round(peak_memory_mb(fabric.device), 1),
+        "device": device_name(fabric.device),
+        "threads": torch.get_num_threads(),
+        "precision": str(fabric._precision.precision),
+        "resumed_after": progress.resumed_after,
+        "environment": environment(),
+    }
+
+
+def load_run(folder: Path) -> tuple[VisionTransformer, dict]:
+    """A trained run's model, and its card."""
+    card = json.loads((folder / "card.json").read_text())
+    architecture = card["architecture"]
+    model = build(architecture, architecture["num_classes"])
+    load_into(model, folder / "weights.safetensors")
+    return model, card

@@ -1,0 +1,80 @@
+# The base: the pretrained backbone that every experiment starts from.
+
+
+localrules:
+    export_base,
+
+
+if STUDY.pretraining:
+
+    rule pretrain_base:
+        input:
+            store=expand(
+                "data/{dataset}/store/{file}",
+                dataset=STUDY.dataset_of("splits-pretrain"),
+                file=STORE_FILES,
+            ),
+            assignments="<results>/splits-pretrain/assignments.csv",
+        output:
+            weights=PRETRAINED[0],
+            card=PRETRAINED[1],
+            history="<results>/base/pretraining/history.csv",
+        log:
+            "<logs>/pretrain_base.log",
+        conda:
+            FULL_ENV
+        threads: COMPUTE["threads"]
+        resources:
+            gpu=COMPUTE["gpu"],
+            mem_mb=COMPUTE["mem_mb"],
+            runtime=COMPUTE["runtime"],
+        params:
+            settings=STUDY.pretraining,
+            base={key: BASE_CONFIG[key] for key in ("architecture", "image_size", "mean", "std")},
+            batch_size=STUDY.config["evaluation"]["batch_size"],
+            workers=COMPUTE["loader_workers"],
+            digest=digest("pretrain_base"),
+        script:
+            "../scripts/pretrain_base.py"
+
+
+rule export_base:
+    input:
+        pretrained=pretrained(),
+    output:
+        weights=BASE[0],
+        card=BASE[1],
+    log:
+        "<logs>/export_base.log",
+    conda:
+        FULL_ENV
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        base=BASE_CONFIG,
+        pretraining=STUDY.pretraining,
+        mirror=STUDY.mirror,
+        digest=digest("export_base"),
+    script:
+        "../scripts/export_base.py"
+
+
+# Apart from the export: an edited schedule must not remake the base that every run starts from.
+rule check_freeze:
+    input:
+        BASE,
+    output:
+        "<results>/base/freeze_check.json",
+    log:
+        "<logs>/check_freeze.log",
+    conda:
+        FULL_ENV
+    resources:
+        mem_mb=4000,
+        runtime=10,
+    params:
+        schedules={name: experiment.schedule for name, experiment in STUDY.experiments.items()},
+        digest=digest("check_freeze"),
+    script:
+        "../scripts/check_freeze.py"

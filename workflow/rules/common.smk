@@ -1,0 +1,92 @@
+# Paths that several rules share, and what they look up of a run.
+
+SPLITS = ["train", "valid", "test"]
+STORE_FILES = ["index.csv", "report.json", *(f"{split}.npy" for split in SPLITS)]
+# The study's own store, for every rule that reads its images.
+STORE = expand("data/{dataset}/store/{file}", dataset=STUDY.dataset, file=STORE_FILES)
+BASE_CONFIG = STUDY.config["base"]
+BASE = ["<results>/base/weights.safetensors", "<results>/base/card.json"]
+PRETRAINED = [
+    "<results>/base/pretraining/weights.safetensors",
+    "<results>/base/pretraining/card.json",
+]
+RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
+
+
+def pretrained():
+    """Weights and card of the pretraining: made earlier and shipped, or made here."""
+    if BASE_CONFIG["source"] != "pretrain":
+        return []
+    ready_made = BASE_CONFIG["pretrain"]["ready_made"]
+    return [ready_made, Path(ready_made).with_name("card.json")] if ready_made else PRETRAINED
+
+
+def features_of(wildcards):
+    """Cached features that a run may read."""
+    return expand(
+        "<results>/features/{views}/{split}.npy",
+        views=STUDY.runs[wildcards.run].feature_sets,
+        split=SPLITS,
+    )
+
+
+def search_of(wildcards):
+    """What the final run of a searched experiment needs: the choice, and weights it may reuse."""
+    run = STUDY.runs[wildcards.run]
+    if not run.candidates:
+        return []
+    twins = [STUDY.runs[twin] for twin in STUDY.experiments[run.experiment].search_runs]
+    reusable = [twin.id for twin in twins if twin.seed == run.seed]
+    files = expand("<results>/runs/{run}/{file}", run=reusable, file=RUN_FILES)
+    return [f"<results>/grid/{run.experiment}.json", *files]
+
+
+def splits_of(wildcards):
+    """Assignments of images to splits that a run goes by."""
+    experiment = STUDY.experiments[STUDY.runs[wildcards.run].experiment]
+    return f"<results>/{experiment.splits}/assignments.csv"
+
+
+def run_params(wildcards):
+    """Everything of the config that a run depends on, and nothing else."""
+    run = STUDY.runs[wildcards.run]
+    return {
+        "run": run.id,
+        "experiment": run.experiment,
+        "settings": run.settings,
+        "candidates": list(run.candidates),
+        "views": run.feature_sets,
+    }
+
+
+def histories_of(wildcards):
+    """Histories of an experiment's search runs."""
+    return expand(
+        "<results>/runs/{run}/history.csv",
+        run=STUDY.experiments[wildcards.experiment].search_runs,
+    )
+
+
+def search_params(wildcards):
+    """The grid's points, and the point and seed of each search run."""
+    experiment = STUDY.experiments[wildcards.experiment]
+    runs = [STUDY.runs[run] for run in experiment.search_runs]
+    return {
+        "points": experiment.points,
+        "runs": [
+            {"run": run.id, "point": run.point, "seed": run.seed, "keep": run.settings["keep"]}
+            for run in runs
+        ],
+    }
+
+
+def plain_features_of(wildcards):
+    """The base's cached features, for a run that leaves the backbone as it was."""
+    if not STUDY.runs[wildcards.run].head_only:
+        return []
+    return expand("<results>/features/plain/{split}.npy", split=SPLITS)
+
+
+def tested_splits(wildcards):
+    """Validation and test images; validation alone for a run of a search, which no test may guide."""
+    return ["valid"] if STUDY.runs[wildcards.run].point is not None else ["valid", "test"]

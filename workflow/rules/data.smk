@@ -1,0 +1,77 @@
+# Images: fetched, decoded once into the store, divided into splits that are checked.
+from frugalvit.data.folders import source_stamp
+
+
+localrules:
+    download_dataset,
+
+
+# The raw files are no outputs: Snakemake would delete them before another try, and with them what a
+# broken download has brought so far. The marker lists them with their checksums.
+rule download_dataset:
+    output:
+        "data/{dataset}/raw/.complete",
+    log:
+        "<logs>/download_dataset/{dataset}.log",
+    conda:
+        FULL_ENV
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        # What decides which files a dataset consists of; the size of its images does not.
+        fetched=lambda wildcards: {
+            key: STUDY.datasets[wildcards.dataset][key] for key in ("source", "path", "sha256")
+        },
+        # The state of a user's own folder or archive, so that a changed file is noticed.
+        stamp=lambda wildcards: source_stamp(STUDY.datasets[wildcards.dataset]),
+        digest=digest("download_dataset"),
+    script:
+        "../scripts/download_dataset.py"
+
+
+rule prepare_dataset:
+    input:
+        "data/{dataset}/raw/.complete",
+    output:
+        index="data/{dataset}/store/index.csv",
+        arrays=expand("data/{{dataset}}/store/{split}.npy", split=SPLITS),
+        report="data/{dataset}/store/report.json",
+    log:
+        "<logs>/prepare_dataset/{dataset}.log",
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        dataset=lookup(within=STUDY.datasets, dpath="{dataset}"),
+        digest=digest("prepare_dataset"),
+    script:
+        "../scripts/prepare_dataset.py"
+
+
+rule check_splits:
+    input:
+        lambda wildcards: expand(
+            "data/{dataset}/store/{file}",
+            dataset=STUDY.dataset_of(wildcards.splits),
+            file=STORE_FILES,
+        ),
+    output:
+        assignments="<results>/{splits}/assignments.csv",
+        samples="<results>/{splits}/samples.csv",
+        report="<results>/{splits}/report.json",
+    log:
+        "<logs>/check_splits/{splits}.log",
+    conda:
+        FULL_ENV
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        splits=lookup(within=STUDY.split_sets, dpath="{splits}"),
+        digest=digest("check_splits"),
+    script:
+        "../scripts/check_splits.py"

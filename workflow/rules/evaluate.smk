@@ -1,0 +1,91 @@
+# Dataset-level metrics, measured cost, and the tables that everything else reads.
+
+
+rule evaluate:
+    input:
+        store=STORE,
+        assignments=splits_of,
+        base=BASE,
+        weights="<results>/runs/{run}/weights.safetensors",
+        card="<results>/runs/{run}/card.json",
+        features=plain_features_of,
+    output:
+        predictions="<results>/runs/{run}/predictions.csv",
+        thumbnails="<results>/runs/{run}/thumbnails.csv",
+        metrics="<results>/runs/{run}/metrics.json",
+    log:
+        "<logs>/evaluate/{run}.log",
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        gpu=COMPUTE["gpu"],
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=60,
+    params:
+        splits=tested_splits,
+        batch_size=STUDY.config["evaluation"]["batch_size"],
+        mistakes=STUDY.config["evaluation"]["mistakes"],
+        digest=digest("evaluate"),
+    script:
+        "../scripts/evaluate.py"
+
+
+# All plain fine-tuned runs share one network, whose cost is measured once, with nothing beside it.
+rule measure_cost:
+    input:
+        store=STORE,
+        base=BASE,
+    output:
+        "<results>/base/cost.csv",
+    log:
+        "<logs>/measure_cost.log",
+    conda:
+        FULL_ENV
+    threads: workflow.cores or COMPUTE["threads"]
+    resources:
+        gpu=COMPUTE["gpu"],
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=30,
+    params:
+        evaluation=STUDY.config["evaluation"],
+        threads=COMPUTE["threads"],
+        digest=digest("measure_cost"),
+    script:
+        "../scripts/measure_cost.py"
+
+
+rule copy_cost:
+    input:
+        "<results>/base/cost.csv",
+    output:
+        "<results>/runs/{run}/cost.csv",
+    log:
+        "<logs>/copy_cost/{run}.log",
+    conda:
+        PLOT_ENV
+    shell:
+        "cp {input:q} {output:q} 2> {log:q}"
+
+
+rule summarize:
+    input:
+        metrics=expand("<results>/runs/{run}/metrics.json", run=STUDY.runs),
+        cards=expand("<results>/runs/{run}/card.json", run=STUDY.runs),
+        costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
+        choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
+    output:
+        summary="<results>/summary.csv",
+    log:
+        "<logs>/summarize.log",
+    conda:
+        PLOT_ENV
+    params:
+        study=STUDY.name,
+        runs=[
+            {"run": run.id, "experiment": run.experiment, "seed": run.seed, "point": run.point}
+            for run in STUDY.runs.values()
+        ],
+        digest=digest("summarize"),
+    script:
+        "../scripts/summarize.py"

@@ -1,0 +1,72 @@
+# Fine-tuning under freeze schedules, and the search over their settings.
+
+
+rule extract_features:
+    input:
+        store=STORE,
+        base=BASE,
+    output:
+        expand("<results>/features/{{views}}/{split}.npy", split=SPLITS),
+        card="<results>/features/{views}/card.json",
+    log:
+        "<logs>/extract_features/{views}.log",
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        gpu=COMPUTE["gpu"],
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=COMPUTE["runtime"],
+    params:
+        view_set=lambda wildcards: STUDY.view_sets[wildcards.views],
+        trained_on=STUDY.trained_on,
+        batch_size=STUDY.config["evaluation"]["batch_size"],
+        digest=digest("extract_features"),
+    script:
+        "../scripts/extract_features.py"
+
+
+rule train_run:
+    input:
+        store=STORE,
+        assignments=splits_of,
+        base=BASE,
+        features=features_of,
+        search=search_of,
+    output:
+        weights="<results>/runs/{run}/weights.safetensors",
+        card="<results>/runs/{run}/card.json",
+        history="<results>/runs/{run}/history.csv",
+    log:
+        "<logs>/train_run/{run}.log",
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        gpu=COMPUTE["gpu"],
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=COMPUTE["runtime"],
+    params:
+        run=run_params,
+        batch_size=STUDY.config["evaluation"]["batch_size"],
+        workers=COMPUTE["loader_workers"],
+        digest=digest("train_run"),
+    script:
+        "../scripts/train_run.py"
+
+
+rule select_grid:
+    input:
+        histories_of,
+    output:
+        table="<results>/grid/{experiment}.csv",
+        choice="<results>/grid/{experiment}.json",
+    log:
+        "<logs>/select_grid/{experiment}.log",
+    conda:
+        PLOT_ENV
+    params:
+        search=search_params,
+        digest=digest("select_grid"),
+    script:
+        "../scripts/select_grid.py"

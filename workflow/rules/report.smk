@@ -1,0 +1,149 @@
+# Figures, drawn from tables alone, and their places in the report, which shows SVG.
+from dataclasses import asdict
+
+OTHER_FORMATS = [format for format in STUDY.config["figures"]["formats"] if format != "svg"]
+PAGE = {key: STUDY.config["figures"][key] for key in ("width_mm", "dpi")}
+SPLITS_FIGURES = ["samples", "class_counts"]
+EXPERIMENT_FIGURES = ["learning_curves", "confusion", "mistakes", "reliability"]
+# What rules and captions look up of an experiment.
+OF_EXPERIMENT = {name: asdict(experiment) for name, experiment in STUDY.experiments.items()}
+RUNS_SHOWN = lookup(within=OF_EXPERIMENT, dpath="{experiment}/final_runs")
+SPLITS_SHOWN = lookup(within=OF_EXPERIMENT, dpath="{experiment}/splits")
+SETTINGS = lookup(within=OF_EXPERIMENT, dpath="{experiment}")
+FIGURES = [
+    "schedules",
+    *expand(
+        "{figure}-{splits}",
+        figure=SPLITS_FIGURES,
+        splits=sorted({OF_EXPERIMENT[name]["splits"] for name in STUDY.shown}),
+    ),
+    *expand("{figure}-{experiment}", figure=EXPERIMENT_FIGURES, experiment=STUDY.shown),
+    *expand("grid-{experiment}", experiment=[name for name in STUDY.grids if name in STUDY.shown]),
+]
+
+
+rule figures:
+    input:
+        expand(
+            "<results>/figures/{figure}.{format}", figure=FIGURES, format=["svg", *OTHER_FORMATS]
+        ),
+
+
+rule plot_splits:
+    input:
+        assignments="<results>/{splits}/assignments.csv",
+        samples="<results>/{splits}/samples.csv",
+    output:
+        [
+            report(
+                f"<results>/figures/{figure}-{{splits}}.svg",
+                caption=f"../report/{figure}.rst",
+                category="Data",
+                labels={"figure": figure.replace("_", " "), "splits": "{splits}"},
+            )
+            for figure in SPLITS_FIGURES
+        ],
+        expand(
+            "<results>/figures/{figure}-{{splits}}.{format}",
+            figure=SPLITS_FIGURES,
+            format=OTHER_FORMATS,
+        ),
+    log:
+        "<logs>/plot_splits/{splits}.log",
+    conda:
+        PLOT_ENV
+    params:
+        study=STUDY.name,
+        figures=PAGE,
+        settings=lookup(within=STUDY.split_sets, dpath="{splits}"),
+        digest=digest("plot_splits"),
+    script:
+        "../scripts/plot_splits.py"
+
+
+# Of the summary only the device is read: another experiment's new row redraws nothing.
+rule plot_experiment:
+    input:
+        histories=collect("<results>/runs/{run}/history.csv", run=RUNS_SHOWN),
+        predictions=collect("<results>/runs/{run}/predictions.csv", run=RUNS_SHOWN),
+        thumbnails=collect("<results>/runs/{run}/thumbnails.csv", run=RUNS_SHOWN),
+        assignments=collect("<results>/{splits}/assignments.csv", splits=SPLITS_SHOWN),
+        summary=ancient("<results>/summary.csv"),
+    output:
+        [
+            report(
+                f"<results>/figures/{figure}-{{experiment}}.svg",
+                caption=f"../report/{figure}.rst",
+                category="Experiments",
+                subcategory="{experiment}",
+                labels={"figure": figure.replace("_", " ")},
+            )
+            for figure in EXPERIMENT_FIGURES
+        ],
+        expand(
+            "<results>/figures/{figure}-{{experiment}}.{format}",
+            figure=EXPERIMENT_FIGURES,
+            format=OTHER_FORMATS,
+        ),
+    log:
+        "<logs>/plot_experiment/{experiment}.log",
+    conda:
+        PLOT_ENV
+    params:
+        study=STUDY.name,
+        figures=PAGE,
+        settings=SETTINGS,
+        digest=digest("plot_experiment"),
+    script:
+        "../scripts/plot_experiment.py"
+
+
+rule plot_schedules:
+    input:
+        summary="<results>/summary.csv",
+    output:
+        report(
+            "<results>/figures/schedules.svg",
+            caption="../report/schedules.rst",
+            category="Comparison",
+            labels={"figure": "experiments compared"},
+        ),
+        expand("<results>/figures/schedules.{format}", format=OTHER_FORMATS),
+    log:
+        "<logs>/plot_schedules.log",
+    conda:
+        PLOT_ENV
+    params:
+        study=STUDY.name,
+        figures=PAGE,
+        experiments=STUDY.shown,
+        settings=OF_EXPERIMENT,
+        digest=digest("plot_schedules"),
+    script:
+        "../scripts/plot_schedules.py"
+
+
+rule plot_grid:
+    input:
+        grid="<results>/grid/{experiment}.csv",
+        assignments=collect("<results>/{splits}/assignments.csv", splits=SPLITS_SHOWN),
+        summary=ancient("<results>/summary.csv"),
+    output:
+        report(
+            "<results>/figures/grid-{experiment}.svg",
+            caption="../report/grid.rst",
+            category="Grid search",
+            labels={"figure": "grid search", "experiment": "{experiment}"},
+        ),
+        expand("<results>/figures/grid-{{experiment}}.{format}", format=OTHER_FORMATS),
+    log:
+        "<logs>/plot_grid/{experiment}.log",
+    conda:
+        PLOT_ENV
+    params:
+        study=STUDY.name,
+        figures=PAGE,
+        settings=SETTINGS,
+        digest=digest("plot_grid"),
+    script:
+        "../scripts/plot_grid.py"

@@ -1,0 +1,22 @@
+# Tables for people, made from tables for programs.
+
+
+rule tabulate_results:
+    input:
+        summary="<results>/summary.csv",
+    output:
+        report(
+            "<results>/summary.html",
+            caption="../report/results_table.rst",
+            category="Comparison",
+            labels={"figure": "results as a table"},
+        ),
+    log:
+        "<logs>/tabulate_results.log",
+    conda:
+        PLOT_ENV
+    params:
+        experiments=STUDY.shown,
+        digest=digest("tabulate_results"),
+    script:
+        "../scripts/tabulate_results.py"

@@ -1,0 +1,37 @@
+"""Divide a store's images into splits, and say what may be wrong with the division."""
+
+import json
+import logging
+from pathlib import Path
+
+from frugalvit.card import write_csv, write_json
+from frugalvit.data.checks import check, raise_errors
+from frugalvit.data.splits import assign
+from frugalvit.data.store import Store
+from frugalvit.data.thumbnails import sample_images
+from frugalvit.job import run_job
+
+log = logging.getLogger(__name__)
+
+
+def main(snakemake):
+    store = Store(Path(snakemake.input[0]).parent)
+    prepared = json.loads((store.folder / "report.json").read_text())
+    splits = snakemake.params.splits
+    assignments = assign(store.index, splits)
+    report = check(store.index, assignments, splits, prepared["unnamed_classes"])
+    for line in report["lines"]:
+        log.info("%s", line)
+    # Snakemake deletes the outputs of a failed job: an undeclared sibling keeps the findings.
+    rejected = Path(snakemake.output.report).with_name("rejected.json")
+    rejected.unlink(missing_ok=True)
+    if report["errors"]:
+        write_json(rejected, report)
+    raise_errors(report)
+    write_csv(snakemake.output.assignments, assignments)
+    write_csv(snakemake.output.samples, sample_images(store, assignments))
+    write_json(snakemake.output.report, report)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,46 @@
+"""Evaluate one run over whole splits: predictions, metrics, and its most confident mistakes."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from frugalvit.card import write_csv, write_json
+from frugalvit.data.batches import ImageSet
+from frugalvit.data.store import Store, read_index
+from frugalvit.devices import make_fabric
+from frugalvit.evaluation.metrics import classification_metrics, predictions
+from frugalvit.evaluation.mistakes import confident_mistakes
+from frugalvit.inference.predict import predict, predict_from_class_tokens
+from frugalvit.job import run_job
+from frugalvit.training.features import read_class_tokens
+from frugalvit.training.runs import load_run
+
+
+def main(snakemake):
+    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads)
+    store = Store(Path(snakemake.input.store[0]).parent)
+    assignments = read_index(snakemake.input.assignments)
+    model, card = load_run(Path(snakemake.input.weights).parent)
+    features = Path(snakemake.input.features[0]).parent if snakemake.input.features else None
+    tables, metrics = [], {}
+    for split in snakemake.params.splits:
+        ids = assignments.loc[assignments["split"] == split, "id"].tolist()
+        images = ImageSet(store, ids, card["preprocessing"])
+        if features:
+            tokens = read_class_tokens(features, images)[:, 0]
+            logits = predict_from_class_tokens(fabric, model, tokens, snakemake.params.batch_size)
+        else:
+            logits = predict(fabric, model, images, snakemake.params.batch_size)
+        tables.append(predictions(ids, split, logits, images.labels))
+        metrics[split] = classification_metrics(logits, images.labels)
+        print(f"{split}: accuracy {metrics[split]['accuracy']:.4f} over {len(ids)} images")
+    table = pd.concat(tables)
+    write_csv(snakemake.output.predictions, table)
+    write_csv(
+        snakemake.output.thumbnails, confident_mistakes(table, store, snakemake.params.mistakes)
+    )
+    write_json(snakemake.output.metrics, metrics)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

@@ -1,0 +1,21 @@
+"""Export the base: weights in torchvision's naming, and a card."""
+
+from frugalvit.job import run_job
+from frugalvit.models.base import export_base
+from frugalvit.training.freezing import all_freeze_reports
+
+
+def main(snakemake):
+    export_base(
+        snakemake.params.base,
+        snakemake.output.weights,
+        snakemake.output.card,
+        freeze_check=all_freeze_reports,
+        mirror=snakemake.params.mirror,
+        pretrained=snakemake.input.pretrained,
+        pretraining=snakemake.params.pretraining,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

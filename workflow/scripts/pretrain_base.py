@@ -1,0 +1,35 @@
+"""Pretrain the base: an ordinary run whose own base is random."""
+
+from pathlib import Path
+
+from frugalvit.devices import make_fabric
+from frugalvit.job import run_job
+from frugalvit.models.base import export_random
+from frugalvit.training.runs import RunFiles, train_run
+
+
+def main(snakemake):
+    settings = snakemake.params.settings
+    folder = Path(snakemake.output.weights).parent
+    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, settings["precision"])
+    export_random(snakemake.params.base, folder / "random", seed=settings["seed"])
+    files = RunFiles(
+        folder=folder,
+        store=Path(snakemake.input.store[0]).parent,
+        assignments=Path(snakemake.input.assignments),
+        base=folder / "random",
+        features={},
+    )
+    train_run(
+        fabric,
+        "pretrain",
+        settings,
+        files,
+        batch_size=snakemake.params.batch_size,
+        workers=snakemake.params.workers,
+        code=snakemake.params.digest,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821

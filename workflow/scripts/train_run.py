@@ -1,0 +1,40 @@
+"""Train one run: an experiment's schedule with one seed, at its own or the winning grid point."""
+
+from pathlib import Path
+
+from frugalvit.devices import make_fabric
+from frugalvit.job import run_job
+from frugalvit.training.runs import RunFiles, read_choice, reuse_run, train_run
+
+
+def main(snakemake):
+    run = snakemake.params.run
+    folder = Path(snakemake.output.weights).parent
+    settings = run["settings"]
+    if run["candidates"]:
+        choice = read_choice(snakemake.input.search[0], run["settings"]["seed"])
+        settings = run["candidates"][choice.point]
+        if choice.twin:
+            reuse_run(folder.parent / choice.twin, folder, run["run"])
+            return
+    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, settings["precision"])
+    files = RunFiles(
+        folder=folder,
+        store=Path(snakemake.input.store[0]).parent,
+        assignments=Path(snakemake.input.assignments),
+        base=Path(snakemake.input.base[0]).parent,
+        features={Path(file).parent.name: Path(file).parent for file in snakemake.input.features},
+    )
+    train_run(
+        fabric,
+        run["run"],
+        settings,
+        files,
+        batch_size=snakemake.params.batch_size,
+        workers=snakemake.params.workers,
+        code=snakemake.params.digest,
+    )
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
