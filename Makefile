@@ -6,7 +6,8 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= config/config.yaml
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l | tr -d ' ')
+# Jobs are not told which of several GPUs is theirs, so they take turns on one.
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | head -n 1 | wc -l | tr -d ' ')
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
@@ -23,11 +24,11 @@ report: $(VENV)/.run
 	@echo; echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
 
 figures: $(VENV)/.run
-	$(SNAKEMAKE) figures
+	$(SNAKEMAKE) -- figures
 
 # --- environments: everything pinned by hash ---
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Frugal ViT needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Frugal ViT needs Python 3.11.4 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: envs/run.lock pyproject.toml | $(VENV)/bin/python
@@ -41,7 +42,7 @@ $(VENV)/.dev: envs/dev.lock $(VENV)/.run
 
 # Tests that want the development data take its folder from FRUGALVIT_MIRROR.
 test: $(VENV)/.dev lint
-	$(VENV)/bin/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not slow" -n $(CORES) --dist loadfile
 
 test-slow: $(VENV)/.dev
 	$(VENV)/bin/pytest -m slow

@@ -71,6 +71,7 @@ rule all:
     input:
         rules.figures.input,
         rules.tabulate_results.output,
+        expand(rules.tabulate_checks.output, splits=SPLITS_FOLDERS),
         [] if RESULTS_ALONE else "<results>/base/freeze_check.json",
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frugalvit.models.base import export_random
+from frugalvit.models.export import export_random
 
 
 def make_random_base(folder: Path, architecture: dict, image_size: int, seed: int = 0) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.workflows import copy_tiny, run
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +15,11 @@ def mirror() -> Path:
     if not folder:
         pytest.skip("FRUGALVIT_MIRROR is unset: it names the folder with the real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """The tiny study, run once from nothing; no test may change it."""
+    folder = copy_tiny(tmp_path_factory.mktemp("finished"))
+    run(folder, "--configfile", "study.yaml", "--cores", "2", "--resources", "gpu=0")
+    return folder

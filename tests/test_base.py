@@ -14,7 +14,8 @@ from torchvision.transforms._presets import ImageClassification
 
 from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.models import published
-from frugalvit.models.base import build_from_base, export_base, export_random, load_base, load_card
+from frugalvit.models.base import build_from_base, load_base, load_card
+from frugalvit.models.export import export_base, export_random
 from frugalvit.models.published import fetch, from_torchvision, weights_member
 from frugalvit.training.freezing import freeze_check
 

@@ -10,7 +10,7 @@ from frugalvit.config_docs import document
 from frugalvit.errors import ConfigError
 from frugalvit.schema import load_schema, read_yaml, retype, validate
 from frugalvit.study import load_study
-from tests.conftest import ROOT
+from tests.workflows import ROOT
 
 STUDIES = sorted((ROOT / "config").rglob("*.yaml"))
 
@@ -99,6 +99,22 @@ MISTAKES = {
         "dataset.sha256: missing",
     ),
     "missing weights": ("base", {"source": "file", "file": "x.pth"}, "base.file: no file 'x.pth'"),
+    "grid of what no run has": (f"{FROZEN}.grid", {"parameters": {"seeds": [[0]]}}, "cannot vary this"),
+    "views of two kinds": (
+        FROZEN,
+        {"method": "fine_tune", "views": 2, "schedule": [
+            {"train": "head", "epochs": 1}, {"train": "head", "epochs": 1, "augment": {"shift": 2}}]},
+        "schedule[1].augment: differs from schedule[0]'s",
+    ),
+    "pretraining images too small": (
+        "base",
+        {"source": "pretrain", "image_size": 24, "architecture": {
+            "patch_size": 4, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 16},
+         "pretrain": {"epochs": 1, "dataset": {"source": "digits", "name": "small_ones",
+                                               "digits": {"canvas": 20}}}},
+        "base.image_size: 24 px, but base.pretrain.dataset.crop stores 20 px",
+    ),
+    "more gpus than are used": ("compute.gpu", 2, "compute.gpu: 2 is too large; at most 1"),
     "missing mirror": ("mirror", "nowhere", "mirror: no folder 'nowhere'"),
     "missing shape": ("base.architecture", {"patch_size": 4}, "base.architecture.num_layers: missing"),
     "size no multiple": ("base.image_size", 22, "base.image_size: 22 px is no multiple of the patch"),

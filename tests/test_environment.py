@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from frugalvit import digest
-from tests.conftest import ROOT
+from tests.workflows import ROOT
 
 ENVS = ROOT / "envs"
 PIN = re.compile(r"(?m)^([a-z0-9._-]+)==([^ \n]+)(?: ; (.*?))? \\$")

@@ -23,8 +23,9 @@ from torchvision import datasets
 
 from frugalvit.data import fashion_mnist, torchvision_sources
 from frugalvit.data.folders import list_folder, listing_digest, source_stamp
+from frugalvit.data.prepare import prepare
 from frugalvit.data.sources import download, list_items
-from frugalvit.data.store import Store, prepare
+from frugalvit.data.store import Store
 from frugalvit.errors import ConfigError, DataError
 from tests.imagefolders import noise, settings, write_folder, write_image
 

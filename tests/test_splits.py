@@ -5,8 +5,9 @@ import pytest
 
 from frugalvit.data import thumbnails
 from frugalvit.data.checks import check, raise_errors
+from frugalvit.data.prepare import prepare
 from frugalvit.data.splits import assign
-from frugalvit.data.store import Store, prepare
+from frugalvit.data.store import Store
 from frugalvit.errors import ConfigError, DataError
 from tests.imagefolders import noise, settings, write_folder
 

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 import frugalvit
+from frugalvit.data.prepare import prepare
 from frugalvit.data.sources import download
-from frugalvit.data.store import COLUMNS, Store, prepare
+from frugalvit.data.splits import require_classes
+from frugalvit.data.store import COLUMNS, Store
 from frugalvit.errors import DataError
 from tests.imagefolders import settings, write_folder, write_image
 
@@ -212,3 +214,18 @@ def test_the_flowers_archive(mirror, tmp_path):
     assert store.class_names[0] == "pink primrose"
     assert store.images("test").shape == (204, 56, 56, 3)
     assert store.images("test").std() > 30
+
+
+def test_a_class_without_a_readable_image_is_named_and_not_left_as_a_gap(tmp_path):
+    photos = write_folder(tmp_path / "photos", {"a": 3, "b": 1, "c": 3})
+    (photos / "b" / "image_00.png").write_bytes(b"no image")
+    dataset = settings(path=str(photos), skip_bad_images=True)
+    with pytest.raises(DataError, match="no image of class b can be decoded"):
+        prepare(dataset, tmp_path / "raw", tmp_path / "store")
+
+
+def test_a_folder_one_level_too_high_is_told(tmp_path):
+    photos = write_folder(tmp_path / "photos" / "Images", {"a": 3, "b": 3}).parent
+    prepare(settings(path=str(photos)), tmp_path / "raw", tmp_path / "store")
+    with pytest.raises(DataError, match=r"fewer than two classes \(Images\)"):
+        require_classes(Store(tmp_path / "store").index)

@@ -11,17 +11,19 @@ import torch
 
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.digits import draw
-from frugalvit.data.store import Store, prepare
+from frugalvit.data.prepare import prepare
+from frugalvit.data.store import Store
 from frugalvit.devices import make_fabric
 from frugalvit.errors import ConfigError, TrainingError
 from frugalvit.experiments import run_settings
 from frugalvit.inference.predict import predict, predict_from_class_tokens
 from frugalvit.models.backbone import forward_intermediates, logits_from_class_token
 from frugalvit.models.base import build_from_base, load_base
+from frugalvit.models.trained import load_run
 from frugalvit.schema import merge, validate
 from frugalvit.training import loop
-from frugalvit.training.features import extract_to_file, read_class_tokens, view_sets
-from frugalvit.training.runs import RunFiles, load_run, train_run
+from frugalvit.training.features import extract_to_file, image_sets, read_class_tokens
+from frugalvit.training.runs import RunFiles, train_run
 from frugalvit.training.search import kept_epoch, select_point
 from frugalvit.training.stage import Patience, rate_factor
 from tests.bases import make_random_base
@@ -56,7 +58,7 @@ def study(tmp_path_factory):
     for name, views, augment in (("plain", 0, {}), ("views", 3, {"shift": 3})):
         for split in ("train", "valid", "test"):
             ids = store.ids(split)
-            sets = view_sets(store, ids, preprocessing, views, augment, seed=0)
+            sets = image_sets(store, ids, preprocessing, views, augment, seed=0)
             extract_to_file(fabric, model, sets, folder / "features" / name / f"{split}.npy", 32)
     return folder
 
@@ -265,6 +267,21 @@ def test_the_best_epoch_is_kept_or_the_last(study, tmp_path):
     logits = predict(make_fabric(0, 1), load_run(tmp_path / "best")[0], images, 32)
     accuracy = (logits.argmax(1) == images.labels).double().mean().item()
     assert accuracy == pytest.approx(max(accuracies))
+
+
+def test_a_best_epoch_before_the_backbone_trained_keeps_the_backbone_of_then(study, tmp_path):
+    settings = settings_for(
+        {"train": HEAD, "epochs": 8, "lr": 0.03}, {"train": ALL, "epochs": 2, "lr": 3.0}
+    )
+    kept, progress = train(study, tmp_path, settings)
+    assert progress.best_epoch <= 8, "this test needs a second phase that does harm"
+    base, _ = load_base(study / "base")
+    assert all(torch.equal(base[name], kept[name]) for name in base)
+    store = Store(study / "store")
+    images = ImageSet(store, store.ids("valid"), load_base(study / "base")[1]["preprocessing"])
+    logits = predict(make_fabric(0, 1), load_run(tmp_path)[0], images, 32)
+    accuracy = (logits.argmax(1) == images.labels).double().mean().item()
+    assert accuracy == pytest.approx(progress.best_score[0])
 
 
 def test_early_stopping_ends_a_phase_and_not_the_schedule(study, tmp_path):

@@ -13,7 +13,8 @@ from torchvision.models import VisionTransformer, resnet18
 from frugalvit.card import sha256_file
 from frugalvit.errors import WeightsError
 from frugalvit.models.backbone import build
-from frugalvit.models.weights import load_file, load_into, random, read_tensors, save
+from frugalvit.models.files import load_into, read_tensors, save
+from frugalvit.models.weights import load_file, random
 
 ARCHITECTURE = {
     "image_size": 16,

@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,65 +13,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.conftest import ROOT
 from tests.imagefolders import write_folder
+from tests.workflows import command, copy_tiny, environment, planned, run, snakemake
 
 pytestmark = pytest.mark.workflow
-PARTS = ("Snakefile", "workflow", "config", "envs")
 STUDY = "study.yaml"
+TINY = ("--configfile", STUDY, "--cores", "2")
 COLUMNS = [
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "peak_memory_mb",
     "device", "selected",
 ]  # fmt: skip
-
-
-def copy_workflow(folder: Path) -> Path:
-    for part in PARTS:
-        source = ROOT / part
-        ignored = shutil.ignore_patterns("__pycache__", ".snakemake")
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, folder / part, **({"ignore": ignored} if source.is_dir() else {}))
-    shutil.copy(ROOT / "tests" / "studies" / "tiny.yaml", folder / STUDY)
-    return folder
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "snakemake", "--configfile", STUDY, "--cores", "2", *arguments]
-
-
-def environment(folder):
-    kept = {key: value for key, value in os.environ.items() if key != "FRUGALVIT_MIRROR"}
-    return kept | {"XDG_CACHE_HOME": str(folder / ".cache")}
-
-
-def snakemake(folder, *arguments):
-    return subprocess.run(
-        command(*arguments),
-        cwd=folder, capture_output=True, text=True, env=environment(folder), check=False,
-    )  # fmt: skip
-
-
-def run(folder, *arguments):
-    """A finished run's words; the test fails with them where it did not succeed."""
-    done = snakemake(folder, *arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-def planned(folder, *arguments) -> dict[str, int]:
-    """Rule -> number of jobs that a call would run."""
-    words = run(folder, "--dry-run", "--quiet", "rules", *arguments)
-    stats = re.findall(r"(?m)^(\w+) +(\d+)$", words.split("Reasons")[0])
-    return {rule: int(count) for rule, count in stats if rule not in ("total", "all", "figures")}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The tiny study, run once; no test may change it."""
-    folder = copy_workflow(tmp_path_factory.mktemp("finished"))
-    run(folder, "--resources", "gpu=0")
-    return folder
 
 
 @pytest.fixture
@@ -143,11 +94,17 @@ def test_cards_tell_where_results_come_from(finished):
 
 
 def test_a_second_call_finds_nothing_to_do(finished):
-    assert "Nothing to be done" in run(finished, "--resources", "gpu=0", "--dry-run")
+    assert "Nothing to be done" in run(finished, *TINY, "--resources", "gpu=0", "--dry-run")
+
+
+def test_the_report_needs_no_number_of_cores(finished, tmp_path):
+    report = tmp_path / "report.html"
+    run(finished, "--configfile", STUDY, "--report", str(report))
+    assert report.stat().st_size > 100_000
 
 
 def test_jobs_ask_for_the_gpu(finished):
-    words = run(finished, "--dry-run", "--forceall", "--resources", "gpu=1")
+    words = run(finished, *TINY, "--dry-run", "--forceall", "--resources", "gpu=1")
     asked = re.findall(r"(?m)^ +resources: (.*gpu=1.*)$", words)
     for rule in ("train_run", "evaluate", "extract_features", "measure_cost"):
         block = re.search(rf"(?ms)^rule {rule}:.*?(?=^\[|\Z)", words)[0]
@@ -160,17 +117,17 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     library = copied / "workflow" / "frugalvit"
     module = library / "figures" / "confusion.py"
     module.write_text(module.read_text() + "\n# A comment cannot change a result.\n")
-    assert planned(copied) == {}
+    assert planned(copied, *TINY) == {}
     module.write_text(module.read_text() + "\nADDED = 1\n")
-    assert planned(copied) == {"plot_experiment": 3}
+    assert planned(copied, *TINY) == {"plot_experiment": 3}
     summary = library / "evaluation" / "summary.py"
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
-    plan = planned(copied)
+    plan = planned(copied, *TINY)
     assert plan["summarize"] == 1
     assert not {"train_run", "evaluate", "prepare_dataset", "export_base"} & set(plan)
     loop = library / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\nADDED = 1\n")
-    plan = planned(copied)
+    plan = planned(copied, *TINY)
     assert plan["train_run"] == 8
     assert not {"prepare_dataset", "check_splits", "export_base", "extract_features"} & set(plan)
 
@@ -180,7 +137,7 @@ def test_an_edited_experiment_reruns_only_its_rules(copied):
         study["experiments"]["unfreeze_last"]["lr"] = 0.001
 
     edit(copied, lower_rate)
-    plan = planned(copied)
+    plan = planned(copied, *TINY)
     assert plan == {
         "train_run": 2, "evaluate": 2, "summarize": 1, "plot_experiment": 1,
         "plot_schedules": 1, "tabulate_results": 1,
@@ -195,21 +152,21 @@ def test_an_added_experiment_leaves_the_others_alone(copied):
         }
 
     edit(copied, add)
-    plan = planned(copied)
+    plan = planned(copied, *TINY)
     assert plan["train_run"] == 2
     assert plan["plot_experiment"] == 1
     assert not {"extract_features", "prepare_dataset", "export_base", "measure_cost"} & set(plan)
 
 
 def test_a_clone_with_csv_files_alone_redraws_and_trains_nothing(finished, tmp_path):
-    clone = copy_workflow(tmp_path)
+    clone = copy_tiny(tmp_path)
     for path in sorted(results_of(finished).rglob("*.csv"), reverse=True):
         target = clone / path.relative_to(finished)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())  # dates in an order that no run would give
-    plan = planned(clone, "--", "figures")
+    plan = planned(clone, *TINY, "--", "figures")
     assert set(plan) == {"plot_splits", "plot_experiment", "plot_schedules", "plot_grid"}
-    run(clone, "--", "figures")
+    run(clone, *TINY, "--", "figures")
     for figure in sorted(results_of(finished).glob("figures/*")):
         redrawn = results_of(clone) / "figures" / figure.name
         assert redrawn.read_bytes() == figure.read_bytes(), figure.name
@@ -218,7 +175,7 @@ def test_a_clone_with_csv_files_alone_redraws_and_trains_nothing(finished, tmp_p
 
 def test_a_mistake_in_the_config_is_one_line(copied):
     edit(copied, lambda study: study["experiments"]["frozen"].update(epoch=3))
-    done = snakemake(copied, "--dry-run")
+    done = snakemake(copied, *TINY, "--dry-run")
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if "error" in line]
     assert told == ["error in the configuration: experiments.frozen.epoch: unknown key; did you mean "
@@ -231,12 +188,12 @@ def test_command_line_overrides_reach_the_runs(finished):
         finished, "--dry-run", "--quiet", "rules", "--config", "seeds=[5]", "training={lr: 0.5}"
     )
     assert "train_run" in words
-    done = snakemake(finished, "--dry-run", "--config", "training={lr: -1}")
+    done = snakemake(finished, *TINY, "--dry-run", "--config", "training={lr: -1}")
     assert "training.lr: -1 is too small" in done.stderr
 
 
 def test_broken_images_are_told_in_one_line_and_can_be_left_out(tmp_path):
-    folder = copy_workflow(tmp_path)
+    folder = copy_tiny(tmp_path)
     photos = write_folder(folder / "photos", {f"class_{k}": 8 for k in range(3)})
     (photos / "class_1" / "broken.jpg").write_bytes(b"\xff\xd8 no image")
 
@@ -246,14 +203,16 @@ def test_broken_images_are_told_in_one_line_and_can_be_left_out(tmp_path):
         study["experiments"] = {"frozen": study["experiments"]["frozen"]}
 
     edit(folder, use_photos)
-    done = snakemake(folder, "--resources", "gpu=0", "--", "results/tiny/splits/assignments.csv")
+    done = snakemake(
+        folder, *TINY, "--resources", "gpu=0", "--", "results/tiny/splits/assignments.csv"
+    )
     assert done.returncode != 0
     told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "class_1/broken.jpg" in told
     assert "dataset.skip_bad_images: true" in told
     assert "Traceback" not in (folder / "logs/tiny/prepare_dataset/photos.log").read_text()
     edit(folder, lambda study: study["dataset"].update(skip_bad_images=True))
-    run(folder, "--resources", "gpu=0", "--", "results/tiny/splits/assignments.csv")
+    run(folder, *TINY, "--resources", "gpu=0", "--", "results/tiny/splits/assignments.csv")
     report = json.loads((folder / "data/photos/store/report.json").read_text())
     assert [bad["file"] for bad in report["skipped"]] == ["class_1/broken.jpg"]
 
@@ -266,7 +225,7 @@ def test_training_killed_with_its_snakemake_goes_on(copied, finished):
 
     edit(copied, longer)
     running = subprocess.Popen(
-        command("--resources", "gpu=0", "--", target),
+        command(*TINY, "--resources", "gpu=0", "--", target),
         cwd=copied, env=environment(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
@@ -277,12 +236,12 @@ def test_training_killed_with_its_snakemake_goes_on(copied, finished):
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     assert checkpoint.exists()
-    run(copied, "--unlock")
-    run(copied, "--resources", "gpu=0", "--rerun-incomplete", "--", target)
+    run(copied, *TINY, "--unlock")
+    run(copied, *TINY, "--resources", "gpu=0", "--rerun-incomplete", "--", target)
     card = json.loads((copied / target).with_name("card.json").read_text())
     assert card["resumed_after"], "the killed run's epochs were not used"
     weights = (copied / target).read_bytes()
-    run(copied, "--resources", "gpu=0", "--forcerun", "train_run", "--", target)
+    run(copied, *TINY, "--resources", "gpu=0", "--forcerun", "train_run", "--", target)
     unbroken = json.loads((copied / target).with_name("card.json").read_text())
     assert unbroken["resumed_after"] == []
     assert (copied / target).read_bytes() == weights

@@ -14,17 +14,20 @@ import torch
 
 from frugalvit.card import environment
 from frugalvit.data.batches import ImageSet
+from frugalvit.data.prepare import prepare
 from frugalvit.data.sources import download
-from frugalvit.data.store import Store, prepare
+from frugalvit.data.store import Store
 from frugalvit.devices import device_name, make_fabric
 from frugalvit.experiments import run_settings
 from frugalvit.inference.predict import predict, predict_from_class_tokens
-from frugalvit.models.base import build_from_base, export_base, load_card
+from frugalvit.models.base import build_from_base, load_card
+from frugalvit.models.export import export_base
+from frugalvit.models.trained import load_run
 from frugalvit.schema import merge, validate
-from frugalvit.training.features import extract_to_file, read_class_tokens, view_sets
-from frugalvit.training.runs import RunFiles, load_run, train_run
+from frugalvit.training.features import extract_to_file, image_sets, read_class_tokens
+from frugalvit.training.runs import RunFiles, train_run
 
-TRAIN, VALID, EPOCHS = 200, 50, 5
+TRAIN, VALID, EPOCHS = 200, 20, 5
 RUNS = [(seed, 0.01) for seed in (0, 1, 2)] + [(0, lr) for lr in (0.001, 0.002, 0.005, 0.02, 0.05)]
 
 
@@ -64,7 +67,7 @@ def train_all(folder: Path, name: str, cache: bool) -> float:
         features = {"plain": folder / "features"}
         for split, most in (("train", TRAIN), ("valid", VALID), ("test", 0)):
             ids = store.ids(split)[:most]
-            sets = view_sets(store, ids, how, 0, {}, seed=0)
+            sets = image_sets(store, ids, how, 0, {}, seed=0)
             extract_to_file(fabric, model, sets, folder / "features" / f"{split}.npy", 32)
     for number, (seed, lr) in enumerate(RUNS):
         training = merge(validate({}, "training"), {"lr": lr, "cache_features": cache})

@@ -1,14 +1,13 @@
 """From a study's named experiments to runs: schedules resolved, grids spread out, settings merged."""
 
 import copy
-import hashlib
 import itertools
-import json
 import random
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.schema import key_path, load_schema, merge, validate
 
@@ -21,7 +20,6 @@ TORCHVISION_LAYERS = {
     "vit_l_32": 24,
     "vit_h_14": 32,
 }
-PLAIN = "plain"  # the set of cached views without augmentation
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -136,21 +134,27 @@ def feature_sets(settings: dict) -> list[str]:
     return sorted({PLAIN, view_set_name(settings)})
 
 
-def view_set_name(settings: dict) -> str:
-    """The view set of a run's first phase: `plain`, or `views-` and a digest of its augmentation."""
-    augment = settings["schedule"][0]["augment"]
-    if not settings["views"] or not augment:
-        return PLAIN
-    text = json.dumps([settings["views"], augment], sort_keys=True)
-    return f"views-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
 def _settings(at: str, raw: dict, config: dict, seed: int) -> dict:
     keys = load_schema()["$defs"]["training_overrides"]["properties"]
     training = merge(config["training"], {key: raw[key] for key in keys if key in raw})
     schedule = _resolve_epochs(at, raw)
     _check_depth(at, schedule, config["base"])
-    return run_settings(raw["method"], seed, training, schedule)
+    settings = run_settings(raw["method"], seed, training, schedule)
+    _check_views(at, settings)
+    return settings
+
+
+def _check_views(at: str, settings: dict) -> None:
+    """Head phases on the base's features share one set of cached views."""
+    first = settings["schedule"][0]
+    for index, phase in enumerate(settings["schedule"]):
+        if phase["train"] != "head":
+            return
+        if settings["views"] and phase["augment"] != first["augment"]:
+            raise ConfigError(
+                f"{at}.schedule[{index}].augment: differs from schedule[0]'s, but both phases train "
+                "on the same cached views; give them one augment"
+            )
 
 
 def _resolve_epochs(at: str, raw: dict) -> list[dict]:
@@ -207,6 +211,8 @@ def _apply_point(at: str, raw: dict, point: dict) -> dict:
     chosen = copy.deepcopy({key: value for key, value in raw.items() if key != "grid"})
     for setting, value in point.items():
         where = f"{at}.grid.parameters.{setting}"
+        if setting in ("splits", "seeds", "method"):
+            raise ConfigError(f"{where}: a grid cannot vary this; write one experiment for each")
         steps = [int(index) if index else key for key, index in _STEP.findall(setting)]
         place: Any = chosen
         try:

@@ -205,7 +205,12 @@ def retype(value: Any) -> Any:
         return {key: retype(item) for key, item in value.items()}
     if isinstance(value, list):
         return [retype(item) for item in value]
-    return yaml.safe_load(value) if isinstance(value, str) and value else value
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value  # text that happens to look like YAML
 
 
 def merge(base: dict, changes: dict) -> dict:

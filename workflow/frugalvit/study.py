@@ -1,12 +1,13 @@
 """A study: its configuration, validated, and expanded into experiments and runs."""
 
 import copy
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
-from frugalvit.experiments import PLAIN, Experiment, Run, expand, run_settings, view_set_name
+from frugalvit.experiments import Experiment, Run, expand, run_settings
+from frugalvit.mirror import find_mirror
 from frugalvit.schema import load_schema, merge, validate
 
 PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
@@ -58,6 +59,15 @@ class Study:
         return found
 
     @property
+    def base_stamp(self) -> list | None:
+        """Name, size and date of the base's weights file, where it is one."""
+        base = self.config["base"]
+        if base["source"] != "file":
+            return None
+        path = find_file(base["file"], self.mirror, "base.file")
+        return [path.name, path.stat().st_size, int(path.stat().st_mtime)]
+
+    @property
     def trained_on(self) -> list[str]:
         """Source splits whose images may train."""
         swapped = any(splits["swap_train_test"] for splits in self.split_sets.values())
@@ -80,11 +90,15 @@ def load_study(config: dict) -> Study:
         ConfigError: one line that names the key and the remedy.
     """
     config = validate(copy.deepcopy(config))
-    mirror = config["mirror"] or os.environ.get("FRUGALVIT_MIRROR") or None
+    for part, key in ((config["dataset"], "path"), (config["base"], "file")):
+        if part[key] and part[key].startswith("~"):
+            part[key] = str(Path(part[key]).expanduser())
+    mirror = find_mirror(config)
     if mirror and not Path(mirror).is_dir():
         raise ConfigError(f"mirror: no folder '{mirror}'; correct it, or set it to null")
     datasets = _datasets(config, mirror)
-    _check_base(config["base"], config["dataset"], mirror)
+    _check_base(config["base"], mirror)
+    _check_sizes(config, datasets)
     split_sets = {"splits": config["splits"]}
     for name, changes in config["split_variants"].items():
         split_sets[f"splits-{name}"] = merge(config["splits"], changes)
@@ -199,7 +213,17 @@ def find_file(path: str, mirror: str | None, key: str) -> Path:
     raise ConfigError(f"{key}: no file '{path}'{looked}; correct the path or fetch the file")
 
 
-def _check_base(base: dict, dataset: dict, mirror: str | None) -> None:
+def _check_sizes(config: dict, datasets: dict[str, dict]) -> None:
+    """The model must not see more of an image than a store holds."""
+    for key, dataset in zip(("dataset", "base.pretrain.dataset"), datasets.values()):
+        if config["base"]["image_size"] > dataset["crop"]:
+            raise ConfigError(
+                f"base.image_size: {config['base']['image_size']} px, but {key}.crop stores "
+                f"{dataset['crop']} px; raise {key}.crop and {key}.resize, or lower this"
+            )
+
+
+def _check_base(base: dict, mirror: str | None) -> None:
     source = base["source"]
     needs = {"torchvision": "model", "file": "file", "pretrain": "pretrain"}
     if source in needs and not base[needs[source]]:
@@ -225,11 +249,6 @@ def _check_base(base: dict, dataset: dict, mirror: str | None) -> None:
             f"base.image_size: {base['image_size']} px is no multiple of the patch size {patch}; "
             f"use {base['image_size'] // patch * patch or patch}"
         )
-    if base["image_size"] > dataset["crop"]:
-        raise ConfigError(
-            f"base.image_size: {base['image_size']} px, but dataset.crop stores "
-            f"{dataset['crop']} px; raise dataset.crop and dataset.resize, or lower this"
-        )
     ready = base["pretrain"] and base["pretrain"]["ready_made"]
     if source == "pretrain" and ready and not Path(ready).is_file():
         raise ConfigError(
@@ -242,4 +261,6 @@ def pretraining_run(config: dict) -> dict:
     pretrain = config["base"]["pretrain"]
     training = merge(validate({}, "training"), pretrain["training"])
     phase = {"train": "all", "epochs": pretrain["epochs"]}
-    return run_settings("pretrain", pretrain["seed"], training, [phase])
+    settings = run_settings("pretrain", pretrain["seed"], training, [phase])
+    base = {key: config["base"][key] for key in ("architecture", "image_size", "mean", "std")}
+    return settings | {"dataset": pretrain["dataset"], "splits": pretrain["splits"], "base": base}

@@ -54,7 +54,8 @@ rule export_base:
     params:
         base=BASE_CONFIG,
         pretraining=STUDY.pretraining,
-        mirror=STUDY.mirror,
+        # A weights file's state, so that a changed file is noticed wherever it lies.
+        stamp=STUDY.base_stamp,
         digest=digest("export_base"),
     script:
         "../scripts/export_base.py"
@@ -63,7 +64,8 @@ rule export_base:
 # Apart from the export: an edited schedule must not remake the base that every run starts from.
 rule check_freeze:
     input:
-        BASE,
+        store=STORE,
+        base=BASE,
     output:
         "<results>/base/freeze_check.json",
     log:

@@ -10,6 +10,10 @@ PRETRAINED = [
     "<results>/base/pretraining/weights.safetensors",
     "<results>/base/pretraining/card.json",
 ]
+# Every core of this machine, so that a measurement has it to itself; on a cluster what a job gets.
+ALL_CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or COMPUTE[
+    "threads"
+]
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 
 

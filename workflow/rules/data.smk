@@ -63,6 +63,7 @@ rule check_splits:
         assignments="<results>/{splits}/assignments.csv",
         samples="<results>/{splits}/samples.csv",
         report="<results>/{splits}/report.json",
+        checks="<results>/{splits}/checks.csv",
     log:
         "<logs>/check_splits/{splits}.log",
     conda:

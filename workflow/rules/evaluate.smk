@@ -42,7 +42,7 @@ rule measure_cost:
         "<logs>/measure_cost.log",
     conda:
         FULL_ENV
-    threads: workflow.cores or COMPUTE["threads"]
+    threads: ALL_CORES
     resources:
         gpu=COMPUTE["gpu"],
         mem_mb=COMPUTE["mem_mb"],

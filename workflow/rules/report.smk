@@ -7,6 +7,7 @@ SPLITS_FIGURES = ["samples", "class_counts"]
 EXPERIMENT_FIGURES = ["learning_curves", "confusion", "mistakes", "reliability"]
 # What rules and captions look up of an experiment.
 OF_EXPERIMENT = {name: asdict(experiment) for name, experiment in STUDY.experiments.items()}
+SPLITS_FOLDERS = sorted({OF_EXPERIMENT[name]["splits"] for name in STUDY.shown})
 RUNS_SHOWN = lookup(within=OF_EXPERIMENT, dpath="{experiment}/final_runs")
 SPLITS_SHOWN = lookup(within=OF_EXPERIMENT, dpath="{experiment}/splits")
 SETTINGS = lookup(within=OF_EXPERIMENT, dpath="{experiment}")
@@ -15,7 +16,7 @@ FIGURES = [
     *expand(
         "{figure}-{splits}",
         figure=SPLITS_FIGURES,
-        splits=sorted({OF_EXPERIMENT[name]["splits"] for name in STUDY.shown}),
+        splits=SPLITS_FOLDERS,
     ),
     *expand("{figure}-{experiment}", figure=EXPERIMENT_FIGURES, experiment=STUDY.shown),
     *expand("grid-{experiment}", experiment=[name for name in STUDY.grids if name in STUDY.shown]),

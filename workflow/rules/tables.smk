@@ -20,3 +20,24 @@ rule tabulate_results:
         digest=digest("tabulate_results"),
     script:
         "../scripts/tabulate_results.py"
+
+
+rule tabulate_checks:
+    input:
+        "<results>/{splits}/checks.csv",
+    output:
+        report(
+            "<results>/{splits}/checks.html",
+            caption="../report/checks_table.rst",
+            category="Data",
+            labels={"figure": "what the checks found", "splits": "{splits}"},
+        ),
+    log:
+        "<logs>/tabulate_checks/{splits}.log",
+    conda:
+        PLOT_ENV
+    params:
+        study=STUDY.name,
+        digest=digest("tabulate_checks"),
+    script:
+        "../scripts/tabulate_checks.py"

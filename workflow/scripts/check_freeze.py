@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from frugalvit.card import write_json
+from frugalvit.data.store import Store
 from frugalvit.job import run_job
 from frugalvit.models.base import build_from_base
 from frugalvit.training.freezing import freeze_check
 
 
 def main(snakemake):
-    model = build_from_base(Path(snakemake.input[0]).parent, num_classes=0)
+    num_classes = len(Store(Path(snakemake.input.store[0]).parent).class_names)
+    model = build_from_base(Path(snakemake.input.base[0]).parent, num_classes)
     write_json(snakemake.output[0], freeze_check(model, snakemake.params.schedules))
 
 

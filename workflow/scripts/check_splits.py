@@ -5,8 +5,8 @@ import logging
 from pathlib import Path
 
 from frugalvit.card import write_csv, write_json
-from frugalvit.data.checks import check, raise_errors
-from frugalvit.data.splits import assign
+from frugalvit.data.checks import check, checks_table, raise_errors
+from frugalvit.data.splits import assign, require_classes
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import sample_images
 from frugalvit.job import run_job
@@ -18,6 +18,7 @@ def main(snakemake):
     store = Store(Path(snakemake.input[0]).parent)
     prepared = json.loads((store.folder / "report.json").read_text())
     splits = snakemake.params.splits
+    require_classes(store.index)
     assignments = assign(store.index, splits)
     report = check(store.index, assignments, splits, prepared["unnamed_classes"])
     for line in report["lines"]:
@@ -30,6 +31,7 @@ def main(snakemake):
     raise_errors(report)
     write_csv(snakemake.output.assignments, assignments)
     write_csv(snakemake.output.samples, sample_images(store, assignments))
+    write_csv(snakemake.output.checks, checks_table(report, prepared["skipped"]))
     write_json(snakemake.output.report, report)
 
 

@@ -12,15 +12,15 @@ from frugalvit.evaluation.metrics import classification_metrics, predictions
 from frugalvit.evaluation.mistakes import confident_mistakes
 from frugalvit.inference.predict import predict, predict_from_class_tokens
 from frugalvit.job import run_job
+from frugalvit.models.trained import load_run
 from frugalvit.training.features import read_class_tokens
-from frugalvit.training.runs import load_run
 
 
 def main(snakemake):
-    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads)
     store = Store(Path(snakemake.input.store[0]).parent)
     assignments = read_index(snakemake.input.assignments)
     model, card = load_run(Path(snakemake.input.weights).parent)
+    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"])
     features = Path(snakemake.input.features[0]).parent if snakemake.input.features else None
     tables, metrics = [], {}
     for split in snakemake.params.splits:

@@ -1,7 +1,8 @@
 """Export the base: weights in torchvision's naming, and a card."""
 
 from frugalvit.job import run_job
-from frugalvit.models.base import export_base
+from frugalvit.mirror import find_mirror
+from frugalvit.models.export import export_base
 from frugalvit.training.freezing import all_freeze_reports
 
 
@@ -11,7 +12,7 @@ def main(snakemake):
         snakemake.output.weights,
         snakemake.output.card,
         freeze_check=all_freeze_reports,
-        mirror=snakemake.params.mirror,
+        mirror=find_mirror(snakemake.config),
         pretrained=snakemake.input.pretrained,
         pretraining=snakemake.params.pretraining,
     )

@@ -8,11 +8,11 @@ from frugalvit.data.store import Store
 from frugalvit.devices import device_name, make_fabric
 from frugalvit.job import run_job
 from frugalvit.models.base import build_from_base, load_card
-from frugalvit.training.features import extract_to_file, view_sets
+from frugalvit.training.features import extract_to_file, image_sets
 
 
 def main(snakemake):
-    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads)
+    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, "32-true")
     store = Store(Path(snakemake.input.store[0]).parent)
     base = Path(snakemake.input.base[0]).parent
     preprocessing = load_card(base)["preprocessing"]
@@ -25,7 +25,7 @@ def main(snakemake):
         # Augmented views are for training alone; a split that never trains has none.
         wanted = not views["views"] or split in snakemake.params.trained_on
         ids = store.ids(split) if wanted else []
-        sets = view_sets(store, ids, preprocessing, views["views"], views["augment"], seed=0)
+        sets = image_sets(store, ids, preprocessing, views["views"], views["augment"], seed=0)
         extract_to_file(fabric, model, sets, path, snakemake.params.batch_size)
         counts[split] = len(ids)
     write_json(

@@ -16,7 +16,8 @@ def main(snakemake):
     base = Path(snakemake.input.base[0]).parent
     architecture = load_card(base)["architecture"]
     num_classes = len(Store(Path(snakemake.input.store[0]).parent).class_names)
-    settings, threads = snakemake.params.evaluation, snakemake.params.threads
+    settings = snakemake.params.evaluation
+    threads = min(snakemake.threads, snakemake.params.threads)
     fabric = make_fabric(snakemake.resources.gpu, threads)
     model = fabric.setup_module(build_from_base(base, num_classes).eval())
     rows = measure(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frugalvit.data.store import prepare
+from frugalvit.data.prepare import prepare
 from frugalvit.job import run_job
 
 

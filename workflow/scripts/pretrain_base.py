@@ -4,7 +4,7 @@ from pathlib import Path
 
 from frugalvit.devices import make_fabric
 from frugalvit.job import run_job
-from frugalvit.models.base import export_random
+from frugalvit.models.export import export_random
 from frugalvit.training.runs import RunFiles, train_run
 
 

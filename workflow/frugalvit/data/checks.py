@@ -63,12 +63,31 @@ def check(
         policy = splits["checks"][name]
         if policy == "off":
             continue
-        report["checks"][name] = {"policy": policy, "passed": not found, "found": found}
+        report["checks"][name] = {
+            "policy": policy,
+            "passed": not found,
+            "found": found,
+            "what": lines[-1] if found else "",
+        }
         report["lines"] += lines
         if found:
             kind = "errors" if policy == "error" else "warnings"
             report[kind].append(f"splits.checks.{name}: {lines[-1]}")
     return report
+
+
+def checks_table(report: dict, skipped: Sequence[dict]) -> pd.DataFrame:
+    """One row a check: `check, policy, passed, found` (how many), `what` (the first of them).
+
+    Args:
+        report: of `check`.
+        skipped: images that preparing left out, each `file` and `error`.
+    """
+    examples = "; ".join(f"{bad['file']}: {bad['error']}" for bad in skipped[:_SHOWN])
+    rows = [("unreadable_images", "left out", not skipped, len(skipped), examples)]
+    for name, entry in report["checks"].items():
+        rows.append((name, entry["policy"], entry["passed"], len(entry["found"]), entry["what"]))
+    return pd.DataFrame(rows, columns=["check", "policy", "passed", "found", "what"])
 
 
 def raise_errors(report: dict) -> None:

@@ -10,6 +10,20 @@ COLUMNS = ["id", "split", "source_split", "label", "class_name"]
 _SWAPPED = {"train": "test", "test": "train"}
 
 
+def require_classes(index: pd.DataFrame) -> None:
+    """Refuse a dataset that has nothing to tell apart.
+
+    Raises:
+        DataError: its images are of fewer than two classes.
+    """
+    if index["label"].nunique() < 2:
+        names = ", ".join(index["class_name"].unique()) or "none"
+        raise DataError(
+            f"the dataset has fewer than two classes ({names}); a dataset is a folder of class "
+            "folders: is dataset.path one level too high or too low?"
+        )
+
+
 def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
     """Give every image of a store its split: train, valid, test, or unused.
 

@@ -36,7 +36,7 @@ tr.best td { font-weight: 700; background: #eef4fa; }
 
 
 def draw(summary: pd.DataFrame, shown: list[str] | None, split: str = "test") -> str:
-    """A whole HTML page; the best mean accuracy is marked.
+    """A whole HTML page; the best mean accuracy on each set of test images is marked.
 
     Args:
         summary: rows of `summary.csv`.
@@ -47,8 +47,16 @@ def draw(summary: pd.DataFrame, shown: list[str] | None, split: str = "test") ->
     runs = runs[runs["split"] == split]
     groups = dict(iter(runs.groupby("experiment", sort=False)))
     groups = dict(sorted(groups.items(), key=lambda item: -item[1]["accuracy"].mean()))
-    headings = ["experiment", "seeds", *(h for _, h, *_ in _SPREAD), *(h for _, h, _ in _MEAN)]
-    rows = [_row(name, runs, place == 0) for place, (name, runs) in enumerate(groups.items())]
+    headings = [
+        "experiment",
+        "seeds",
+        "images",
+        *(h for _, h, *_ in _SPREAD),
+        *(h for _, h, _ in _MEAN),
+    ]
+    # Experiments with swapped sets are tested on other images: each test set has its own best.
+    best = {rows["n"].iloc[0]: name for name, rows in reversed(groups.items())}
+    rows = [_row(name, runs, name in best.values()) for name, runs in groups.items()]
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     study = escape(str(summary["study"].iloc[0]))
     images = " or ".join(str(n) for n in sorted(runs["n"].unique()))
@@ -63,7 +71,7 @@ def draw(summary: pd.DataFrame, shown: list[str] | None, split: str = "test") ->
 
 
 def _row(name: str, runs: pd.DataFrame, best: bool) -> str:
-    cells = [escape(name), str(len(runs))]
+    cells = [escape(name), str(len(runs)), str(runs["n"].iloc[0])]
     for column, _, factor, digits in _SPREAD:
         values = runs[column].dropna() * factor
         spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""

@@ -1,87 +1,17 @@
 """The base of a study: one backbone on disk, `weights.safetensors`, with its `card.json`."""
 
 import json
-import logging
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torchvision.models import VisionTransformer
 
-from frugalvit.card import environment, write_json
-from frugalvit.errors import ConfigError, WeightsError
-from frugalvit.models.backbone import architecture_of, build, part_counts
-from frugalvit.models.naming import State
-from frugalvit.models.published import from_torchvision
-from frugalvit.models.weights import load_file, load_into, random, read_tensors, save
+from frugalvit.errors import WeightsError
+from frugalvit.models.backbone import build
+from frugalvit.models.files import State, load_into, read_tensors
 
-log = logging.getLogger(__name__)
-
-IMAGENET_MEAN = [0.485, 0.456, 0.406]
-IMAGENET_STD = [0.229, 0.224, 0.225]
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
-
-
-def export_base(
-    settings: Mapping[str, Any],
-    weights_path: str | Path,
-    card_path: str | Path,
-    *,
-    freeze_check: Callable[[VisionTransformer], Any] | None = None,
-    mirror: str | Path | None = None,
-    cache: str | Path = "data/weights",
-    pretrained: Sequence[str | Path] = (),
-    pretraining: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Write a study's base and its card.
-
-    Args:
-        settings: the study's `base`: `source`, `image_size`, and what the source needs.
-        weights_path: safetensors in torchvision's naming, without a head.
-        card_path: JSON beside it.
-        freeze_check: gives the card's `frozen` for the base: what each schedule freezes.
-        mirror: folder in which weights files are looked for first.
-        cache: folder for torchvision's downloads.
-        pretrained: weights and card that the pretraining wrote, for `source: pretrain`.
-        pretraining: the settings that it should have been made with.
-
-    Returns:
-        The card.
-
-    Raises:
-        ConfigError: a setting is wrong, a schedule does not fit the base, or ready-made weights
-            come from other settings than the study's.
-        WeightsError: the weights cannot be had or are unfit.
-    """
-    state, architecture, info = _load(settings, mirror, cache, pretrained, pretraining)
-    model = build(architecture, 0)
-    model.load_state_dict(state)
-    card = {
-        "source": settings["source"],
-        "file": info.pop("file", None),
-        "sha256": info.pop("sha256", None),
-        "architecture": architecture_of(model),
-        "preprocessing": _preprocessing(settings, info),
-        "parameters": part_counts(model),
-        # How many classes a study has is known only with its images.
-        "head_parameters_per_class": model.hidden_dim + 1,
-        "frozen": freeze_check(model) if freeze_check else {},
-        "origin": info,
-        "environment": environment(),
-    }
-    save(weights_path, state)
-    write_json(card_path, card)
-    return card
-
-
-def export_random(settings: Mapping[str, Any], folder: str | Path, *, seed: int = 0) -> None:
-    """Write a base of random weights, for pretraining: `architecture`, `image_size`, mean, std."""
-    export_base(
-        {**settings, "source": "random", "seed": seed},
-        Path(folder) / WEIGHTS,
-        Path(folder) / CARD,
-    )
 
 
 def load_card(folder: str | Path) -> dict[str, Any]:
@@ -117,81 +47,3 @@ def build_from_base(
     model = build(load_card(folder)["architecture"], num_classes, dropout=dropout)
     load_into(model, Path(folder) / WEIGHTS)
     return model
-
-
-def _load(
-    settings: Mapping[str, Any],
-    mirror: str | Path | None,
-    cache: str | Path,
-    pretrained: Sequence[str | Path],
-    pretraining: Mapping[str, Any] | None,
-) -> tuple[State, dict[str, Any], dict[str, Any]]:
-    source, image_size = settings["source"], settings["image_size"]
-    stated = dict(settings.get("architecture") or {})
-    if source == "torchvision":
-        return from_torchvision(
-            settings["model"], settings["weights"], image_size, cache=cache, mirror=mirror
-        )
-    if source == "random":
-        architecture = {**stated, "image_size": image_size}
-        seed = settings.get("seed", 0)
-        return random(architecture, seed), architecture, {"seed": seed}
-    if source == "file":
-        return load_file(
-            _find(settings["file"], mirror),
-            image_size=image_size,
-            sha256=settings.get("sha256"),
-            num_heads=stated.get("num_heads"),
-            expected=stated,
-        )
-    if source == "pretrain":
-        weights, card = (Path(path) for path in pretrained)
-        state, architecture, info = load_file(
-            weights, image_size=image_size, num_heads=stated.get("num_heads"), expected=stated
-        )
-        return state, architecture, {**info, **_pretraining(card, pretraining)}
-    raise ConfigError(
-        f"base.source: '{source}' is unknown: choose from torchvision, file, pretrain, random"
-    )
-
-
-def _find(name: str, mirror: str | Path | None) -> Path:
-    """The weights file at `name`, or of that name in the mirror."""
-    path = Path(name).expanduser()
-    if not path.is_file() and mirror and (Path(mirror) / path.name).is_file():
-        return Path(mirror) / path.name
-    if not path.is_file():
-        looked = f" nor in the mirror {mirror}" if mirror else " (and no mirror is set)"
-        raise ConfigError(
-            f"base.file: no file '{name}'{looked}: correct the path or fetch the file"
-        )
-    return path
-
-
-def _pretraining(card: Path, wanted: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What a pretraining's card tells about how the base came to be."""
-    kept = ("settings", "n", "epochs", "best_epoch", "train_seconds", "device", "environment")
-    content = json.loads(card.read_text())
-    made_with = content.get("settings", {})
-    if wanted is not None:
-        plain = json.loads(json.dumps(wanted, default=str))
-        keys = sorted(key for key in plain if plain[key] != made_with.get(key))
-        if keys:
-            raise ConfigError(
-                f"base.pretrain: {card.parent} was made with another {', '.join(keys)}: "
-                "write `ready_made: null` to pretrain anew"
-            )
-    return {
-        "preprocessing": content.get("preprocessing", {}),
-        "pretraining": {key: content[key] for key in kept if key in content},
-    }
-
-
-def _preprocessing(settings: Mapping[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """Size and normalisation: the study's word, else the weights' own, else ImageNet's."""
-    own = info.get("preprocessing", {})
-    return {
-        "image_size": settings["image_size"],
-        "mean": list(settings.get("mean") or own.get("mean") or IMAGENET_MEAN),
-        "std": list(settings.get("std") or own.get("std") or IMAGENET_STD),
-    }

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from frugalvit.errors import WeightsError
 from frugalvit.models.backbone import ARCHITECTURE_KEYS, DEFAULT_EPS, build
-from frugalvit.models.naming import State, detect, rename
+from frugalvit.models.files import State
+from frugalvit.models.naming import detect, rename
 
 
 def convert(

@@ -8,11 +8,8 @@ as `distillation_token`: `models.conversion` computes them away.
 import re
 from typing import NamedTuple
 
-from torch import Tensor
-
 from frugalvit.errors import WeightsError
-
-State = dict[str, Tensor]
+from frugalvit.models.files import State
 
 
 class Naming(NamedTuple):

@@ -17,7 +17,7 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 from frugalvit.card import sha256_file
 from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.models.backbone import architecture_of
-from frugalvit.models.naming import State
+from frugalvit.models.files import State
 from frugalvit.models.weights import load_file
 
 log = logging.getLogger(__name__)

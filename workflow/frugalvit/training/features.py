@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 CLASS_TOKEN, PATCH_MEAN = 0, 1
 
 
-def view_sets(
+def image_sets(
     store: Store, ids: list[str], preprocessing: dict, views: int, augment: dict, seed: int
 ) -> list[ImageSet]:
     """One `ImageSet` a view: the plain view alone, or `views` augmented ones."""

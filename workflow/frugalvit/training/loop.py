@@ -83,6 +83,8 @@ class Trainer:
         Raises:
             TrainingError: the loss stopped being a finite number.
         """
+        # Parameters that a phase after the best epoch trains must go back to what they were then.
+        initial = self._state({name for name, _ in self.model.named_parameters()})
         progress, best, saved_optimizer = self._restore()
         self.model.to(self.fabric.device)
         writer = SummaryWriter(self.folder / "tensorboard", purge_step=len(progress.history) + 1)
@@ -122,7 +124,7 @@ class Trainer:
                 done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
             progress.enter_phase(progress.phase + 1)
         writer.close()
-        self.model.load_state_dict(best, strict=False)
+        self.model.load_state_dict(initial | best)
         return progress
 
     @property

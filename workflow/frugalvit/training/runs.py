@@ -13,16 +13,17 @@ from torchvision.models import VisionTransformer
 
 from frugalvit.card import atomic_path, environment, sha256_file, write_csv, write_json
 from frugalvit.data.store import Store, read_index
+from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.devices import Fabric, device_name, peak_memory_mb
 from frugalvit.errors import ConfigError
-from frugalvit.experiments import PLAIN, view_set_name
-from frugalvit.models.backbone import architecture_of, build
+from frugalvit.models.backbone import architecture_of
 from frugalvit.models.base import build_from_base, load_card
-from frugalvit.models.weights import load_into, save
+from frugalvit.models.files import save
 from frugalvit.training.checkpoint import fingerprint
 from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
 from frugalvit.training.objectives import Classification, Objective
+from frugalvit.training.search import kept_epoch
 from frugalvit.training.stage import RunData
 
 log = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ def run_card(
         "architecture": architecture_of(model),
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
+        "kept": kept_epoch(pd.DataFrame(progress.history), settings["keep"]),
         "train_seconds": round(seconds, 3),
         "peak_memory_mb": round(peak_memory_mb(fabric.device), 1),
         "device": device_name(fabric.device),
@@ -160,12 +162,3 @@ def run_card(
         "resumed_after": progress.resumed_after,
         "environment": environment(),
     }
-
-
-def load_run(folder: Path) -> tuple[VisionTransformer, dict]:
-    """A trained run's model, and its card."""
-    card = json.loads((folder / "card.json").read_text())
-    architecture = card["architecture"]
-    model = build(architecture, architecture["num_classes"])
-    load_into(model, folder / "weights.safetensors")
-    return model, card

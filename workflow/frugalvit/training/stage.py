@@ -99,7 +99,7 @@ def _feature_sets(
         train = features.read_class_tokens(train_cache, plain_train)
         valid = features.read_class_tokens(data.plain_features, plain_valid)
     else:
-        views = features.view_sets(
+        views = features.image_sets(
             data.store,
             data.train_ids,
             data.preprocessing,

@@ -1,0 +1,95 @@
+"""The report opens in a browser, holds every figure, and each is drawn."""
+
+import base64
+import html
+import io
+import json
+import re
+import shutil
+import subprocess
+import urllib.parse
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.workflows import run
+
+pytestmark = pytest.mark.workflow
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--hide-scrollbars",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(finished, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    run(finished, "--configfile", "study.yaml", "--cores", "2", "--report", str(path))
+    return path
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Run headless Chromium on a page."""
+    name = next(filter(shutil.which, ("chromium", "chromium-browser", "google-chrome")), None)
+    if not name:
+        pytest.skip("no Chromium on this machine: the report cannot be opened")
+
+    def open_page(page, *flags):
+        profile = f"--user-data-dir={tmp_path / 'profile'}"
+        done = subprocess.run(
+            [name, *FLAGS, profile, "--virtual-time-budget=10000", *flags, page.as_uri()],
+            capture_output=True, timeout=120, check=True,
+        )  # fmt: skip
+        return done.stdout.decode()
+
+    return open_page
+
+
+def results_in(report):
+    """What the report embeds: path -> description, caption and data address."""
+    text = report.read_text()
+    start = text.index("var results = ") + len("var results = ")
+    return json.JSONDecoder().raw_decode(text[start:])[0]
+
+
+def content_of(result) -> bytes:
+    header, data = result["data_uri"].split(",", 1)
+    return base64.b64decode(data) if "base64" in header else urllib.parse.unquote(data).encode()
+
+
+def test_the_report_needs_no_other_file_and_has_every_figure(report, finished):
+    results = results_in(report)
+    figures = {
+        path.relative_to(finished).as_posix()
+        for path in (finished / "results" / "tiny").glob("figures/*.svg")
+    }
+    assert figures <= set(results)
+    assert "results/tiny/summary.html" in results
+    for name, result in results.items():
+        assert result["caption"].strip(), f"{name} has no caption"
+    categories = set(re.findall(r'"(Comparison|Data|Experiments|Grid search)"', report.read_text()))
+    assert categories == {"Comparison", "Data", "Experiments", "Grid search"}
+    text = re.sub(r"(?s)<script.*?</script>", "", report.read_text())
+    assert not re.findall(r'(?:src|href)="https?://', text)
+
+
+def test_the_report_opens_in_a_browser(report, browser):
+    page = browser(report, "--dump-dom")
+    shown = html.unescape(re.sub(r"(?s)<script.*?</script>|<style.*?</style>|<[^>]+>", " ", page))
+    for words in ("How to read this report", "Comparison", "Experiments", "Grid search", "Data"):
+        assert words in shown
+
+
+def test_every_figure_of_the_report_is_drawn(report, browser, tmp_path):
+    for name, result in results_in(report).items():
+        if not name.endswith(".svg"):
+            continue
+        page, picture = tmp_path / "figure.html", tmp_path / "figure.png"
+        image = base64.b64encode(content_of(result)).decode()
+        page.write_text(f"<img style='width:800px' src='data:image/svg+xml;base64,{image}'>")
+        browser(page, f"--screenshot={picture}", "--window-size=840,900")
+        pixels = np.asarray(Image.open(io.BytesIO(picture.read_bytes())).convert("L"))
+        assert (pixels < 128).mean() > 0.003, f"{name} is blank in the browser"

@@ -1,0 +1,110 @@
+"""Decoding a dataset once, into the store."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from frugalvit.card import write_csv, write_json
+from frugalvit.data.items import SPLITS, Item
+from frugalvit.data.packing import Outcome, Square, create_array, decode_into, keep_rows
+from frugalvit.data.sources import list_items
+from frugalvit.data.store import COLUMNS
+from frugalvit.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_NAMED_ERRORS = 10
+
+
+def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1) -> dict:
+    """Decode a downloaded dataset into `folder`: three arrays, `index.csv`, `report.json`.
+
+    The arrays are uint8 `[n, crop, crop, 3]`, RGB; n may be 0. Nothing gets its name before all
+    of it is written.
+
+    Args:
+        dataset: the `dataset` section of a study.
+        raw: where `download` put the files.
+        folder: the store's folder.
+        workers: processes that decode.
+
+    Returns:
+        The report.
+
+    Raises:
+        DataError: images that cannot be decoded, all of them at once, unless
+            `dataset.skip_bad_images` leaves them out.
+    """
+    listing = list_items(dataset, raw)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    square = Square(dataset["resize"], dataset["crop"], dataset["max_pixels"])
+    arrays = {split: folder / f".{split}.npy.part" for split in SPLITS}
+    try:
+        for split, path in arrays.items():
+            create_array(path, sum(item.split == split for item in listing.items), square.crop)
+        outcomes = decode_into(arrays, listing.items, square, workers, f"decode {dataset['name']}")
+        pairs = list(zip(listing.items, outcomes, strict=True))
+        failures = [{"file": item.file, "error": out.error} for item, out in pairs if out.error]
+        _judge(failures, len(pairs), dataset["skip_bad_images"])
+        for split, path in arrays.items():
+            good = np.array([not out.error for item, out in pairs if item.split == split], bool)
+            if not good.all():
+                keep_rows(path, good)
+            path.replace(folder / f"{split}.npy")
+    finally:
+        for path in arrays.values():
+            path.unlink(missing_ok=True)
+    lost = {item.class_name for item, _ in pairs} - {i.class_name for i, out in pairs if not out.error}
+    if lost:
+        raise DataError(
+            f"no image of class {', '.join(sorted(lost))} can be decoded; mend them, or leave the "
+            "class out with dataset.classes"
+        )
+    rows = [row for split in SPLITS for row in _index_rows(split, pairs)]
+    index = pd.DataFrame(rows, columns=COLUMNS)
+    write_csv(folder / "index.csv", index)
+    report = {
+        "images": {split: int((index.split == split).sum()) for split in SPLITS},
+        "image_size": square.crop,
+        "class_names": list(listing.class_names.values()),
+        "skipped": failures,
+        "ignored_files": listing.ignored_files,
+        "empty_classes": listing.empty_classes,
+        "unnamed_classes": listing.unnamed_classes,
+    }
+    write_json(folder / "report.json", report)
+    return report
+
+
+def _judge(failures: list[dict], images: int, skip: bool) -> None:
+    if not failures:
+        return
+    named = "; ".join(f"{bad['file']}: {bad['error']}" for bad in failures[:_NAMED_ERRORS])
+    more = len(failures) - _NAMED_ERRORS
+    named += f"; and {more} more" if more > 0 else ""
+    count = f"{len(failures)} of {images} images cannot be decoded"
+    if not skip:
+        raise DataError(f"{count} ({named}); mend them or set dataset.skip_bad_images: true")
+    if len(failures) == images:
+        raise DataError(f"{count} ({named}); none is left")
+    log.warning("%s and are left out: %s", count, named)
+
+
+def _index_rows(split: str, pairs: list[tuple[Item, Outcome]]) -> list[dict]:
+    decoded = [pair for pair in pairs if pair[0].split == split and not pair[1].error]
+    return [
+        {
+            "id": f"{split}-{row:06d}",
+            "file": item.file,
+            "split": split,
+            "label": item.label,
+            "class_name": item.class_name,
+            "box": " ".join(f"{edge:.6g}" for edge in outcome.box) if outcome.box else "",
+            "sha256": outcome.sha256,
+            "group": item.group,
+        }
+        for row, (item, outcome) in enumerate(decoded)
+    ]
