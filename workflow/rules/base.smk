@@ -76,7 +76,12 @@ rule check_freeze:
         mem_mb=4000,
         runtime=10,
     params:
-        schedules={name: experiment.schedule for name, experiment in STUDY.experiments.items()},
+        schedules={
+            name: [
+                {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
+            ]
+            for name, experiment in STUDY.experiments.items()
+        },
         digest=digest("check_freeze"),
     script:
         "../scripts/check_freeze.py"
