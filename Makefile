@@ -7,7 +7,7 @@ VENV ?= .venv
 CONFIG ?= config/config.yaml
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 # Jobs are not told which of several GPUs is theirs, so they take turns on one.
-GPUS ?= $(shell nvidia-smi -L 2>/dev/null | head -n 1 | wc -l | tr -d ' ')
+GPUS ?= $(shell (nvidia-smi -L 2>/dev/null || true) | head -n 1 | wc -l | tr -d ' ')
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
