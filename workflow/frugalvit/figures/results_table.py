@@ -28,8 +28,8 @@ body { font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; marg
 h1 { font-size: 18px; margin: 0 0 4px; }
 p { max-width: 72ch; color: #444; margin: 4px 0 12px; }
 table { border-collapse: collapse; }
-th, td { padding: 4px 12px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
-th { vertical-align: bottom; border-bottom: 2px solid #444; font-weight: 600; }
+th, td { padding: 4px 9px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
+th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #444; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
 tr.best td { font-weight: 700; background: #eef4fa; }
 """

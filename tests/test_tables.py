@@ -1,0 +1,75 @@
+"""Tables for people say what the tables for programs hold, and nothing of theirs is taken for HTML."""
+
+import pandas as pd
+
+from frugalvit.data.checks import checks_table
+from frugalvit.evaluation.summary import COLUMNS, summarize
+from frugalvit.figures import checks_table as checks_page
+from frugalvit.figures import results_table
+
+METRICS = {"n": 10, "accuracy": 0.5, "macro_f1": 0.4, "loss": 1.0, "ece": 0.1}
+CARD = {"method": "fine_tune", "train_seconds": 2.0, "peak_memory_mb": 9.0, "device": "cpu"}
+COST = pd.DataFrame(
+    {
+        "batch_size": [1, 32], "gflops": 2.0, "latency_ms": [3.0, None],
+        "images_per_s": [300.0, 900.0], "params_m": 4.0,
+    }
+)  # fmt: skip
+
+
+def summary_of(*rows):
+    """Rows of `(experiment, point, seed, split -> changes of METRICS)`."""
+    runs = []
+    for experiment, point, seed, splits in rows:
+        name = f"{experiment}-s{seed}" if point is None else f"{experiment}-g{point:02d}-s{seed}"
+        run = {"run": name, "experiment": experiment, "seed": seed, "point": point}
+        runs.append((run, {split: METRICS | change for split, change in splits.items()}, CARD))
+    costs = {run["run"]: COST for run, *_ in runs if run["point"] is None}
+    return summarize("study", runs, costs, {"search": 1})
+
+
+def test_a_row_a_run_and_split_and_empty_where_there_is_no_meaning():
+    table = summary_of(
+        ("plain", None, 0, {"valid": {}, "test": {}}),
+        ("search", 0, 0, {"valid": {}}),
+        ("search", 1, 0, {"valid": {}}),
+        ("search", None, 0, {"valid": {}, "test": {}}),
+    )
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 6
+    assert table["selected"].tolist() == [None, None, False, True, True, True]
+    assert table.loc[0, ["gflops", "latency_ms", "images_per_s"]].tolist() == [2.0, 3.0, 900.0]
+    assert table.loc[2, ["gflops", "latency_ms", "images_per_s"]].isna().all()
+
+
+def test_the_page_marks_the_best_of_each_test_set():
+    page = results_table.draw(
+        summary_of(
+            ("weak", None, 0, {"test": {"accuracy": 0.5}}),
+            ("weak", None, 1, {"test": {"accuracy": 0.7}}),
+            ("strong", None, 0, {"test": {"accuracy": 0.9}}),
+            ("swapped", None, 0, {"test": {"accuracy": 0.99, "n": 3}}),
+        ),
+        None,
+    )
+    rows = page.split("<tr")[2:]
+    best = [row.split("<td>")[1].split("<")[0] for row in rows if "class='best'" in row]
+    assert best == ["swapped", "strong"]
+    assert "60.0 ± 14.1" in page
+
+
+def test_findings_are_counted_and_escaped():
+    report = {
+        "checks": {
+            "imbalance": {"policy": "warn", "passed": True, "found": [], "what": ""},
+            "duplicates_across": {
+                "policy": "error", "passed": False, "found": [1, 2], "what": "<b>.jpg = c.jpg",
+            },
+        }
+    }  # fmt: skip
+    table = checks_table(report, [{"file": "x.jpg", "error": "truncated"}])
+    assert table["found"].tolist() == [1, 0, 2]
+    page = checks_page.draw(table, "study", "splits")
+    assert "x.jpg: truncated" in page
+    assert "&lt;b&gt;.jpg = c.jpg" in page
+    assert page.count("class=found") == 2
