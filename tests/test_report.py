@@ -51,7 +51,7 @@ def browser(tmp_path):
 def results_in(report):
     """What the report embeds: path -> description, caption and data address."""
     text = report.read_text()
-    start = text.index("var results = ") + len("var results = ")
+    start = text.index('var results = {"results/') + len("var results = ")
     return json.JSONDecoder().raw_decode(text[start:])[0]
 
 

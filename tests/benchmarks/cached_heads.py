@@ -103,7 +103,6 @@ def main() -> None:
         fabric = make_fabric(int(torch.cuda.is_available()), torch.get_num_threads())
         cached = train_all(folder, "cached", cache=True)
         live = train_all(folder, "live", cache=False)
-        again = train_all(folder, "cached_again", cache=True)
         difference = largest_difference(folder)
     print(f"\n{len(RUNS)} head-only runs, {EPOCHS} epochs, {TRAIN} training and {VALID} validation "
           f"images, ViT-S/14 at 224 px\n{device_name(fabric.device)}, {environment()['processor']}, "
@@ -111,5 +110,4 @@ def main() -> None:
     print("| way | seconds | times less |\n|---|---|---|")
     print(f"| backbone every epoch | {live:.1f} | 1.0 |")
     print(f"| cached, extraction included | {cached:.1f} | {live / cached:.1f} |")
-    print(f"| cached, second time | {again:.1f} | {live / again:.1f} |")
     print(f"\nlargest difference of a logit, cached against live: {difference:.1e}")
