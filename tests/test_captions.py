@@ -67,11 +67,19 @@ def render(caption: Path, experiment: str, splits: str = "splits") -> str:
     return " ".join(text.split())
 
 
-@pytest.mark.parametrize("caption", CAPTIONS, ids=[path.stem for path in CAPTIONS])
-@pytest.mark.parametrize("experiment", list(STUDY["experiments"]))
+# An experiment without a grid has no grid figure, and so no caption for one.
+PAIRS = [
+    (caption, experiment)
+    for caption in CAPTIONS
+    for experiment in STUDY["experiments"]
+    if (caption.stem, experiment) != ("grid", "frozen")
+]
+
+
+@pytest.mark.parametrize(
+    ("caption", "experiment"), PAIRS, ids=lambda part: getattr(part, "stem", part)
+)
 def test_captions_render_cleanly(caption, experiment):
-    if caption.stem == "grid" and experiment == "frozen":
-        pytest.skip("no grid, no caption")
     assert render(caption, experiment)
 
 
