@@ -24,6 +24,7 @@ def split_settings(**changes) -> dict:
         "stratify": True,
         "swap_train_test": False,
         "seed": 0,
+        "calibration": None,
         "imbalance_ratio": 10,
         "checks": dict.fromkeys(CHECKS, policy),
     } | changes
@@ -93,6 +94,42 @@ def test_swapped_sets():
     assert set(train["source_split"]) == {"test"}
     with pytest.raises(ConfigError, match=r"splits.swap_train_test: .* no test images"):
         assign(make_index(train=[9]), splits)
+
+
+@pytest.mark.parametrize(("source", "left"), [("train", [612, 1020]), ("valid", [1020, 612])])
+def test_calibration_images_are_nobody_elses(source, left):
+    splits = split_settings(calibration={"from": source, "fraction": 0.4})
+    assignments = assign(flowers(), splits)
+    assert sizes(assignments)[:2] == left
+    calibration = assignments[assignments["split"] == "calibration"]
+    assert set(calibration["source_split"]) == {source}
+    assert (calibration.groupby("label").size() == 4).all()
+    report = check(flowers(), assignments, splits)
+    assert report["sizes"] == {
+        "train": left[0], "valid": left[1], "calibration": 408, "test": 6149,
+    }  # fmt: skip
+    others = assign(flowers(), split_settings())["split"]
+    untouched = assignments["split"] != "calibration"
+    assert assignments["split"][untouched].equals(others[untouched])
+
+
+def test_calibration_keeps_groups_whole_and_refuses_to_empty_a_split():
+    index = make_index(train=[10, 10], valid=[60, 60], test=[5, 5])
+    valid = index["split"] == "valid"
+    index.loc[valid, "group"] = [f"scan {n // 3}" for n in range(120)]
+    splits = split_settings(calibration={"from": "valid", "fraction": 0.5})
+    assignments = assign(index, splits)
+    places = assignments[valid].groupby(index["group"])["split"].nunique()
+    assert (places == 1).all()
+    assert sizes(assignments) == [20, 60, 10, 0]
+    leaking = assignments.copy()
+    leaking.loc[index.index[valid][0], "split"] = "calibration"
+    leaking.loc[index.index[valid][1], "split"] = "valid"
+    found = check(index, leaking, splits)["checks"]["group_leak"]["found"]
+    assert len(found) == 1
+    with pytest.raises(ConfigError, match=r"splits.calibration.fraction: .* validation images"):
+        assign(make_index(train=[9, 9], valid=[1, 1], test=[1, 1]),
+               split_settings(calibration={"from": "valid", "fraction": 0.1}))  # fmt: skip
 
 
 def test_official_without_validation_images_names_the_remedy():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from frugalvit.data.items import SPLITS
+from frugalvit.data.splits import PARTS
 from frugalvit.errors import DataError
 
 _SHOWN = 5  # examples in a printed line; the report has all
@@ -37,7 +37,8 @@ def check(
         split: used.loc[used["split"] == split, "class_name"]
         .value_counts()
         .reindex(class_names, fill_value=0)
-        for split in SPLITS
+        for split in PARTS
+        if split != "calibration" or splits["calibration"]
     }
     findings = {
         "missing_classes": _missing(counts),
@@ -48,16 +49,17 @@ def check(
         "label_mismatch": _mismatches(used, unnamed_classes),
     }
     report = {
-        "sizes": {split: int(counts[split].sum()) for split in SPLITS},
+        "sizes": {split: int(numbers.sum()) for split, numbers in counts.items()},
         "unused": int((assignments["split"] == "unused").sum()),
         "classes": len(class_names),
         "class_counts": {
-            split: {name: int(n) for name, n in counts[split].items()} for split in SPLITS
+            split: {name: int(n) for name, n in numbers.items()}
+            for split, numbers in counts.items()
         },
         "checks": {},
         "warnings": [],
         "errors": [],
-        "lines": [" ".join(str(int(counts[split].sum())) for split in SPLITS)],
+        "lines": [" ".join(str(int(numbers.sum())) for numbers in counts.values())],
     }
     for name, (found, lines) in findings.items():
         policy = splits["checks"][name]
@@ -107,15 +109,15 @@ Finding = tuple[list, list[str]]  # what was found, for the report; lines to pri
 
 def _missing(counts: dict[str, pd.Series]) -> Finding:
     found, said = [], []
-    for split in SPLITS:
-        absent = [str(name) for name in counts[split].index[counts[split] == 0]]
+    for split, numbers in counts.items():
+        absent = [str(name) for name in numbers.index[numbers == 0]]
         if absent:
             found.append({"split": split, "classes": absent})
             said.append(
                 f"{split}: At least one class is not represented in this set: {len(absent)} of "
-                f"{len(counts[split])}: {_some(absent)}"
+                f"{len(numbers)}: {_some(absent)}"
             )
-    present = [split for split in SPLITS if split not in {entry["split"] for entry in found}]
+    present = [split for split in counts if split not in {entry["split"] for entry in found}]
     lines = [f"{split}: Every class is represented in this set" for split in present]
     return found, [*lines, *([" | ".join(said)] if said else [])]
 
@@ -155,7 +157,7 @@ def _group_leaks(used: pd.DataFrame) -> Finding:
     found = []
     grouped = used[used["group"] != ""]
     for group, images in _repeated(grouped, "group"):
-        places = [split for split in SPLITS if (images["split"] == split).any()]
+        places = [split for split in PARTS if (images["split"] == split).any()]
         if len(places) > 1:
             found.append({"group": group, "splits": places})
     if not found:

@@ -1,4 +1,4 @@
-"""Which image trains, validates and tests: the source's own splits or a seeded fraction."""
+"""Which image trains, validates, calibrates and tests: the source's own splits or a seeded fraction."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,9 @@ from sklearn.model_selection import train_test_split
 from frugalvit.errors import ConfigError, DataError
 
 COLUMNS = ["id", "split", "source_split", "label", "class_name"]
+PARTS = ("train", "valid", "calibration", "test")  # what an image can be assigned to, if used
 _SWAPPED = {"train": "test", "test": "train"}
+_FROM = {"train": "training", "valid": "validation"}
 
 
 def require_classes(index: pd.DataFrame) -> None:
@@ -25,12 +27,14 @@ def require_classes(index: pd.DataFrame) -> None:
 
 
 def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
-    """Give every image of a store its split: train, valid, test, or unused.
+    """Give every image of a store its split: train, valid, calibration, test, or unused.
 
     `official` keeps the source's splits. `fraction` divides the source's training images and
     leaves its validation images unused, so that the figures compare with a source that has none.
     A source without test images has `test_fraction` of its training images set aside first.
-    Images of one `group` stay together.
+    `calibration`, where it is set, takes its share of the training or validation images last, so
+    that no experiment on these splits trains on them or chooses by them. Images of one `group`
+    stay together.
 
     Args:
         index: a store's table.
@@ -53,15 +57,21 @@ def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
     if not (split == "train").any():
         raise DataError("the dataset has no training images; add some to its train folder")
     if not (split == "test").any():
-        split = _divide(index, split, "test", 1 - splits["test_fraction"], splits)
+        key = "splits.test_fraction"
+        split = _divide(index, split, ("train", "test"), 1 - splits["test_fraction"], splits, key)
     if splits["mode"] == "fraction":
         split = split.replace({"valid": "unused"})
-        split = _divide(index, split, "valid", splits["fraction"], splits)
+        key = "splits.fraction"
+        split = _divide(index, split, ("train", "valid"), splits["fraction"], splits, key)
     elif not (split == "valid").any():
         raise ConfigError(
             "splits.mode: 'official' but this dataset has no validation images; set splits.mode: "
             "fraction"
         )
+    if calibration := splits["calibration"]:
+        key = "splits.calibration.fraction"
+        parts = (calibration["from"], "calibration")
+        split = _divide(index, split, parts, 1 - calibration["fraction"], splits, key)
     assigned = pd.DataFrame(
         {
             "id": index["id"],
@@ -75,20 +85,25 @@ def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
 
 
 def _divide(
-    index: pd.DataFrame, split: pd.Series, new: str, fraction: float, splits: dict
+    index: pd.DataFrame,
+    split: pd.Series,
+    parts: tuple[str, str],
+    fraction: float,
+    splits: dict,
+    key: str,
 ) -> pd.Series:
-    """Keep `fraction` of the training images, move the others to the split `new`."""
-    key = "splits.test_fraction" if new == "test" else "splits.fraction"
-    images = index[split == "train"]
+    """Keep `fraction` of the first part's images, move the others to the second part."""
+    old, new = parts
+    images = index[split == old]
     unit, label = _units(images)
     kept = round(fraction * len(label))
     if not 0 < kept < len(label):
         raise ConfigError(
-            f"{key}: {len(label)} training images or groups leave one set empty; change it or "
+            f"{key}: {len(label)} {_FROM[old]} images or groups leave one set empty; change it or "
             "add images"
         )
     if splits["stratify"]:
-        _check_strata(images, label, min(kept, len(label) - kept), key)
+        _check_strata(images, label, min(kept, len(label) - kept), key, _FROM[old])
     _, moved = train_test_split(
         np.arange(len(label)),
         train_size=kept,
@@ -114,13 +129,15 @@ def _units(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return unit, counts.drop_duplicates("unit")["label"].to_numpy()
 
 
-def _check_strata(images: pd.DataFrame, label: np.ndarray, smaller: int, key: str) -> None:
+def _check_strata(
+    images: pd.DataFrame, label: np.ndarray, smaller: int, key: str, old: str
+) -> None:
     """Every class needs a unit in each of the two sets."""
     labels, sizes = np.unique(label, return_counts=True)
     if sizes.min() < 2:
         name = images.loc[images["label"] == labels[sizes.argmin()], "class_name"].iloc[0]
         raise DataError(
-            f"splits.stratify: class {name!r} has {sizes.min()} training image or group, too few "
+            f"splits.stratify: class {name!r} has {sizes.min()} {old} image or group, too few "
             "to be in both sets; add images, drop the class or set splits.stratify: false"
         )
     if smaller < len(labels):

@@ -17,6 +17,7 @@ ASSIGNMENT_COLUMNS = ("id", "split", "label", "class_name")
 LOOKS = {  # dark to light, so that print keeps the order
     "train": {"color": BLUE},
     "valid": {"color": SKY},
+    "calibration": {"color": "#A9D4EE", "hatch": "....", "edgecolor": BLUE},
     "test": {"color": "#D9E6EF", "hatch": "////", "edgecolor": "#7FA3BC"},
 }
 MOST_CLASSES = 306
@@ -58,7 +59,7 @@ def draw_samples(
 
 
 def count_classes(assignments: pd.DataFrame) -> pd.DataFrame:
-    """Images per class: columns name, train, valid, test, total; one row a label."""
+    """Images per class: columns name, train, valid, calibration, test, total; one row a label."""
     used = assignments[assignments["split"].isin(LOOKS)]
     names = tables.class_names(assignments)
     counts = pd.crosstab(used["label"], used["split"])

@@ -107,7 +107,12 @@ def device_of(summary: pd.DataFrame, experiment: str) -> str:
     return ", ".join(sorted(devices))
 
 
-SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+SPLIT_NAMES = {
+    "train": "training",
+    "valid": "validation",
+    "calibration": "calibration",
+    "test": "test",
+}
 
 
 def images_text(count: int, split: str) -> str:
