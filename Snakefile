@@ -63,6 +63,7 @@ wildcard_constraints:
 
 
 include: "workflow/rules/report.smk"
+include: "workflow/rules/exit_figures.smk"
 include: "workflow/rules/tables.smk"
 
 
@@ -88,3 +89,7 @@ else:
     include: "workflow/rules/base.smk"
     include: "workflow/rules/fine_tune.smk"
     include: "workflow/rules/evaluate.smk"
+
+    if STUDY.exit_runs:
+
+        include: "workflow/rules/early_exit.smk"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_study import make_study
 from tests.workflows import copy_tiny, run
 
 
@@ -15,6 +16,12 @@ def mirror() -> Path:
     if not folder:
         pytest.skip("FRUGALVIT_MIRROR is unset: it names the folder with the real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory) -> Path:
+    """A tiny study's store, splits, base and cached features; no test may change them."""
+    return make_study(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,8 @@ def put(config, path, value):
 
 FROZEN = "experiments.frozen"
 SCHEDULE = f"{FROZEN}.schedule"
+EXIT = "experiments.exit_early"
+EXITS = {"method": "early_exit", "schedule": [{"train": "heads", "epochs": 1}]}
 MISTAKES = {
     "unknown key": ("experiment", {}, "experiment: unknown key; did you mean 'experiments'?"),
     "unknown nested key": (f"{FROZEN}.learning_rate", 0.1, f"{FROZEN}.learning_rate: unknown key"),
@@ -122,6 +124,29 @@ MISTAKES = {
     "heads do not divide": ("base.architecture.num_heads", 5, "base.architecture.num_heads: 5 heads"),
     "digit over the canvas": ("dataset.digits.size", [10, 30], "dataset.digits.size: [10, 30]"),
     "no model": ("base", {"source": "torchvision", "image_size": 24}, "base.model: missing"),
+    "exits of a plain model": (f"{FROZEN}.exits", "all", f"{FROZEN}.exits: only early exits have this"),
+    "all heads of a plain model": (f"{SCHEDULE}.0.train", "heads", "'heads' is for method early_exit"),
+    "more blocks kept than exist": (f"{FROZEN}.keep_blocks", 7, "keep_blocks: 7, but the base has 6"),
+    "no such source": (f"{FROZEN}.from", "molten", f"{FROZEN}.from: no experiment 'molten'"),
+    "its own source": (f"{FROZEN}.from", "frozen", f"{FROZEN}.from: leads back to itself"),
+    "exits without calibration": (EXIT, EXITS, "splits.calibration: missing; experiments.exit_"),
+    "exit beyond the depth": (EXIT, EXITS | {"exits": [2, 7]}, "exits[1]: 7, but the base has 6 blocks"),
+    "no early exit": (EXIT, EXITS | {"exits": [6]}, "exits: no exit before the last block"),
+    "own head untrained": (
+        EXIT,
+        EXITS | {"schedule": [{"train": "exits", "epochs": 1}]},
+        "schedule[0].train: 'exits' leaves the model's own head as it is",
+    ),
+    "the plain head of exits": (
+        EXIT, EXITS | {"schedule": [{"train": "head", "epochs": 1}]}, "write heads, or exits"
+    ),
+    "nothing to choose": (
+        EXIT, EXITS | {"choose": "risk", "targets": {"risk": []}}, "choose: 'risk', but targets.risk"
+    ),
+    "a risk without delta": (
+        EXIT, EXITS | {"targets": {"risk": [{"epsilon": 0.1}]}}, "targets.risk[0].delta: missing"
+    ),
+    "exits of a search": (EXIT, EXITS | {"grid": {"parameters": {"lr": [1]}}}, "grid: a search is for"),
     "crop over resize": (
         "dataset", {"source": "cifar10", "resize": 32, "crop": 64}, "dataset.crop: 64 px is larger"
     ),
@@ -240,12 +265,54 @@ def test_every_key_of_the_schema_is_described():
     assert not missing
 
 
+def test_a_run_starts_from_another_of_the_same_seed_and_splits(config):
+    config["splits"] = {"calibration": {"from": "valid", "fraction": 0.5}}
+    late = {"train": "all", "epochs": 1}
+    config["experiments"] = {
+        "exits": EXITS | {"from": "tuned"},
+        "on_frozen": EXITS | {"from": "frozen", "schedule": [{"train": "exits", "epochs": 1}]},
+        "tuned": {"method": "fine_tune", "schedule": [late]},
+        "frozen": {"method": "fine_tune", "schedule": [{"train": "head", "epochs": 1}]},
+    }
+    study = load_study(copy.deepcopy(config))
+    assert list(study.experiments) == list(config["experiments"])
+    assert study.runs["exits-s0"].source == "tuned-s0"
+    assert study.runs["exits-s0"].feature_sets == []
+    assert study.runs["on_frozen-s0"].feature_sets == ["plain"]
+    assert study.runs["on_frozen-s0"].head_only
+    assert not study.runs["exits-s0"].head_only
+    for changes, message in (
+        ({"seeds": [9]}, "experiments.exits.seeds: 'tuned' has no run with seed 9"),
+        ({"splits": "other"}, "experiments.exits.splits: 'tuned' was trained on other splits"),
+        ({"from": "on_frozen"}, "experiments.exits.from: 'on_frozen' is of method early_exit"),
+    ):
+        wrong = copy.deepcopy(config) | {"split_variants": {"other": {"seed": 1}}}
+        wrong["experiments"]["exits"] |= changes
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            load_study(wrong)
+
+
+def test_a_new_target_leaves_the_training_as_it_is(config):
+    config["splits"] = {"calibration": {"from": "valid", "fraction": 0.5}}
+    config["experiments"]["exits"] = copy.deepcopy(EXITS)
+    settings = load_study(copy.deepcopy(config)).runs["exits-s0"].settings
+    config["experiments"]["exits"]["targets"] = {"budget": [0.3]}
+    config["experiments"]["exits"]["criterion"] = "patience"
+    changed = load_study(config)
+    assert changed.runs["exits-s0"].settings == settings
+    assert changed.experiments["exits"].exits["targets"]["budget"] == [0.3]
+
+
 def test_the_readmes_example_is_valid_yaml(config):
     text = (ROOT / "config" / "README.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.S)
     config["experiments"] = yaml.safe_load(blocks[0])["experiments"]
-    config["experiments"] |= yaml.safe_load(blocks[1])
-    assert "search" in load_study(config).grids
+    exits = yaml.safe_load(blocks[1])
+    config["splits"] = exits["splits"]
+    config["experiments"] |= exits["experiments"] | yaml.safe_load(blocks[2])
+    study = load_study(config)
+    assert "search" in study.grids
+    assert study.exit_runs == [f"early_exit-s{seed}" for seed in study.config["seeds"]]
 
 
 def test_overrides_of_the_command_line_get_their_types():

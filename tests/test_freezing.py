@@ -36,7 +36,7 @@ def model():
 
 def test_the_last_six_of_twelve_blocks():
     parts = trainable_parts({"blocks": 6}, 12)
-    assert parts == [*(f"block {k}" for k in range(7, 13)), "norm", "head"]
+    assert parts == [*(f"block {k}" for k in range(7, 13)), "norm", "head", "exits"]
     assert trainable_parts("head", 12) == ["head"]
     assert trainable_parts("all", 12)[:3] == ["patch_embedding", "positions", "block 1"]
     # All blocks is less than all: the embeddings stay.
@@ -48,8 +48,8 @@ def test_the_last_six_of_twelve_blocks():
     [
         ({"blocks": 13}, "^'blocks: 13' but the base has 12 blocks$"),
         ({"blocks": 0}, "trains no block: write 'head'"),
-        ({"blocks": True}, "none of 'head', 'all'"),
-        ("heads", "'heads' is none of"),
+        ({"blocks": True}, "none of 'head', 'heads', 'exits', 'all'"),
+        ("tail", "'tail' is none of"),
         ({"block": 2}, "is none of"),
     ],
 )

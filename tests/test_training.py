@@ -11,26 +11,22 @@ import torch
 
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.digits import draw
-from frugalvit.data.prepare import prepare
+from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.devices import make_fabric
 from frugalvit.errors import ConfigError, TrainingError
 from frugalvit.experiments import run_settings
-from frugalvit.inference.predict import predict, predict_from_class_tokens
+from frugalvit.inference.predict import predict, predict_from_features
 from frugalvit.models.backbone import forward_intermediates, logits_from_class_token
 from frugalvit.models.base import build_from_base, load_base
 from frugalvit.models.trained import load_run
 from frugalvit.schema import merge, validate
 from frugalvit.training import loop
-from frugalvit.training.features import extract_to_file, image_sets, read_class_tokens
-from frugalvit.training.runs import RunFiles, train_run
+from frugalvit.training.runs import train_run
 from frugalvit.training.search import kept_epoch, select_point
 from frugalvit.training.stage import Patience, rate_factor
-from tests.bases import make_random_base
+from tests.small_study import KilledError, files_of, weights_bytes
 
-ARCHITECTURE = {
-    "patch_size": 8, "num_layers": 3, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32,
-}  # fmt: skip
 HEAD, ALL, LAST_TWO = "head", "all", {"blocks": 2}
 
 
@@ -40,48 +36,11 @@ def settings_for(*phases, seed=0, **training):
     return run_settings("fine_tune", seed, defaults, [{"epochs": 1, **phase} for phase in phases])
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A tiny prepared dataset, its splits, a random base and the base's cached features."""
-    folder = tmp_path_factory.mktemp("study")
-    digits = {"canvas": 24, "train": 96, "valid": 48, "test": 32, "clutter": 1, "seed": 0}
-    dataset = validate({"source": "digits", "name": "digits", "digits": digits}, "dataset")
-    dataset |= {"resize": 24, "crop": 24}
-    prepare(dataset, folder / "raw", folder / "store")
-    store = Store(folder / "store")
-    assignments = folder / "assignments.csv"
-    store.index.assign(source_split=store.index["split"]).to_csv(assignments, index=False)
-    make_random_base(folder / "base", ARCHITECTURE, image_size=24)
-    fabric = make_fabric(0, 1)
-    model = build_from_base(folder / "base", 0)
-    preprocessing = load_base(folder / "base")[1]["preprocessing"]
-    for name, views, augment in (("plain", 0, {}), ("views", 3, {"shift": 3})):
-        for split in ("train", "valid", "test"):
-            ids = store.ids(split)
-            sets = image_sets(store, ids, preprocessing, views, augment, seed=0)
-            extract_to_file(fabric, model, sets, folder / "features" / name / f"{split}.npy", 32)
-    return folder
-
-
-def files_of(study, folder, cached=True):
-    return RunFiles(
-        folder=folder,
-        store=study / "store",
-        assignments=study / "assignments.csv",
-        base=study / "base",
-        features={"plain": study / "features" / "plain"} if cached else {},
-    )
-
-
 def train(study, folder, settings, **options):
     fabric = make_fabric(0, 1)
     files = files_of(study, folder, **options)
     progress = train_run(fabric, "run", settings, files, batch_size=32, workers=0, code="x")
     return load_run(folder)[0].state_dict(), progress
-
-
-def weights_bytes(folder):
-    return (folder / "weights.safetensors").read_bytes()
 
 
 SCHEDULES = {
@@ -119,10 +78,6 @@ def test_one_seed_gives_one_file_and_another_gives_another(study, tmp_path, name
     train(study, tmp_path / "c", settings | {"seed": 1})
     assert weights_bytes(tmp_path / "a") == weights_bytes(tmp_path / "b")
     assert weights_bytes(tmp_path / "a") != weights_bytes(tmp_path / "c")
-
-
-class KilledError(BaseException):
-    """Stands for SIGKILL: nothing in the loop may catch it."""
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 3, 4, 5])
@@ -202,8 +157,8 @@ def test_cached_and_live_logits_agree(study):
     torch.nn.init.normal_(model.heads.head.weight)
     fabric = make_fabric(0, 1)
     live = predict(fabric, model, images, 7)
-    tokens = read_class_tokens(study / "features" / "plain", images)[:, 0]
-    cached = predict_from_class_tokens(fabric, model, tokens, 32)
+    features = read_features(study / "features" / "plain", images, [3])[:, 0]
+    cached = predict_from_features(fabric, model, features, 32)
     assert live.abs().max() > 0.5
     assert (cached - live).abs().max() < 1e-5
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from frugalvit.columns import OPERATING_POINTS
 from tests.imagefolders import write_folder
 from tests.workflows import command, copy_tiny, environment, planned, run, snakemake
 
@@ -49,10 +50,10 @@ def test_a_study_runs_from_nothing_to_its_tables(finished):
     results = results_of(finished)
     summary = pd.read_csv(results / "summary.csv")
     assert list(summary.columns) == COLUMNS
-    final = summary[~summary["run"].str.contains("-g")]
-    assert sorted(final["run"].unique()) == sorted(
-        f"{name}-s{seed}" for name in ("frozen", "unfreeze_last", "search") for seed in (0, 1)
-    )
+    final = summary[~summary["run"].str.contains("-g|:")]
+    twice = ("frozen", "unfreeze_last", "search", "early")
+    expected = [f"{name}-s{seed}" for name in twice for seed in (0, 1)]
+    assert sorted(final["run"].unique()) == sorted([*expected, "first_two-s0"])
     assert sorted(final["split"].unique()) == ["test", "valid"]
     assert final[["gflops", "latency_ms", "images_per_s", "params_m"]].notna().all().all()
     assert final["device"].eq("cpu (1 thread)").all()
@@ -90,7 +91,9 @@ def test_cards_tell_where_results_come_from(finished):
     base = json.loads((results / "base/card.json").read_text())
     assert base["frozen"]["head"]["trainable"] == 0
     check = json.loads((results / "base/freeze_check.json").read_text())
-    assert set(check) == {"frozen", "unfreeze_last", "search"}
+    assert set(check) == {"frozen", "unfreeze_last", "search", "first_two", "early"}
+    assert check["early"][0]["parts"]["exits"] == "trains"
+    assert "block 3" not in check["first_two"][0]["parts"]
 
 
 def test_a_second_call_finds_nothing_to_do(finished):
@@ -106,11 +109,13 @@ def test_the_report_needs_no_number_of_cores(finished, tmp_path):
 def test_jobs_ask_for_the_gpu(finished):
     words = run(finished, *TINY, "--dry-run", "--forceall", "--resources", "gpu=1")
     asked = re.findall(r"(?m)^ +resources: (.*gpu=1.*)$", words)
-    for rule in ("train_run", "evaluate", "extract_features", "measure_cost"):
+    graphic = {"train_run": 11, "evaluate": 9, "extract_features": 1, "measure_cost": 1}
+    graphic |= {"evaluate_exits": 2, "measure_exits": 2}
+    for rule in graphic:
         block = re.search(rf"(?ms)^rule {rule}:.*?(?=^\[|\Z)", words)[0]
         assert re.search(r"(?m)^ +resources: .*\bgpu=1\b", block), rule
         assert "runtime=" in block
-    assert len(asked) == 8 + 8 + 1 + 1
+    assert len(asked) == sum(graphic.values())
 
 
 def test_a_changed_module_reruns_only_what_uses_it(copied):
@@ -119,7 +124,7 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     module.write_text(module.read_text() + "\n# A comment cannot change a result.\n")
     assert planned(copied, *TINY) == {}
     module.write_text(module.read_text() + "\nADDED = 1\n")
-    assert planned(copied, *TINY) == {"plot_experiment": 3}
+    assert planned(copied, *TINY) == {"plot_experiment": 5}
     summary = library / "evaluation" / "summary.py"
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
@@ -128,7 +133,7 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     loop = library / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
-    assert plan["train_run"] == 8
+    assert plan["train_run"] == 11
     assert not {"prepare_dataset", "check_splits", "export_base", "extract_features"} & set(plan)
 
 
@@ -140,7 +145,7 @@ def test_an_edited_experiment_reruns_only_its_rules(copied):
     plan = planned(copied, *TINY)
     assert plan == {
         "train_run": 2, "evaluate": 2, "summarize": 1, "plot_experiment": 1,
-        "plot_schedules": 1, "tabulate_results": 1,
+        "plot_schedules": 1, "plot_exits": 1, "tabulate_results": 1,
     }  # fmt: skip
 
 
@@ -165,7 +170,13 @@ def test_a_clone_with_csv_files_alone_redraws_and_trains_nothing(finished, tmp_p
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())  # dates in an order that no run would give
     plan = planned(clone, *TINY, "--", "figures")
-    assert set(plan) == {"plot_splits", "plot_experiment", "plot_schedules", "plot_grid"}
+    assert set(plan) == {
+        "plot_splits",
+        "plot_experiment",
+        "plot_schedules",
+        "plot_grid",
+        "plot_exits",
+    }
     run(clone, *TINY, "--", "figures")
     for figure in sorted(results_of(finished).glob("figures/*")):
         redrawn = results_of(clone) / "figures" / figure.name
@@ -192,6 +203,65 @@ def test_command_line_overrides_reach_the_runs(finished):
     assert "training.lr: -1 is too small" in done.stderr
 
 
+def test_operating_points_are_what_the_predictions_say(finished):
+    results = results_of(finished)
+    table = pd.read_csv(results / "operating_points.csv", dtype={"exit_histogram": str})
+    assert list(table.columns) == OPERATING_POINTS
+    assert set(table["run"]) == {"early-s0", "early-s1"}
+    assert set(table["split"]) == {"calibration", "valid", "test"}
+    assert table[["latency_ms", "latency_p95_ms", "images_per_s"]].notna().all().all()
+    assert table.loc[table["chosen"], "setting"].eq("drop").all()
+    summary = pd.read_csv(results / "summary.csv")
+    for name in ("early-s0", "early-s1"):
+        mine = table[(table["run"] == name) & (table["split"] == "test")].set_index("setting")
+        predictions = pd.read_csv(results / "runs" / name / "predictions.csv")
+        test = predictions[predictions["split"] == "test"]
+        used = mine.loc["drop"]
+        left = test["exit"].value_counts().reindex([1, 2, 3], fill_value=0)
+        assert used["exit_histogram"] == " ".join(map(str, left))
+        assert used["accuracy"] == pytest.approx((test["label"] == test["predicted"]).mean())
+        assert used["mean_depth"] == pytest.approx(test["exit"].mean())
+        row = summary[(summary["run"] == name) & (summary["split"] == "test")].iloc[0]
+        assert row["gflops"] == pytest.approx(used["gflops"])
+        assert row["latency_ms"] == pytest.approx(used["latency_ms"])
+        full = summary[(summary["run"] == f"{name}:full") & (summary["split"] == "test")].iloc[0]
+        assert full["accuracy"] == pytest.approx(mine.loc["full"]["accuracy"])
+        assert full["params_m"] < row["params_m"] or used["threshold"] == float("inf")
+        assert {f"{name}:budget 0.7", f"{name}:risk 0.2"} <= set(summary["run"])
+        cost = pd.read_csv(results / "runs" / name / "cost.csv")
+        assert set(cost["batch_size"]) == {1, 32, 128}
+        assert cost.loc[cost["model"] == "full", "gflops"].nunique() == 1
+    first_two = summary[summary["experiment"] == "first_two"]["gflops"].max()
+    assert first_two < summary[summary["experiment"] == "frozen"]["gflops"].min()
+
+
+def test_a_new_target_evaluates_anew_and_trains_nothing(copied):
+    edit(copied, lambda study: study["experiments"]["early"]["targets"].update(budget=[0.6]))
+    plan = planned(copied, *TINY)
+    assert plan["evaluate_exits"] == 2
+    assert not {"train_run", "evaluate", "check_splits", "probe_blocks"} & set(plan)
+
+
+def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copied):
+    risk = [{"epsilon": 0.01, "delta": 0.05}]
+    edit(copied, lambda study: study["experiments"]["early"]["targets"].update(risk=risk))
+    target = "results/tiny/base/freeze_check.json"
+    done = snakemake(copied, *TINY, "--resources", "gpu=0", "--", target)
+    assert done.returncode != 0
+    told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "experiments.early.targets.risk[0].epsilon: 0.01 cannot be shown with 45" in told
+    assert "Traceback" not in done.stderr
+
+
+def test_too_few_calibration_images_are_one_line(copied):
+    edit(copied, lambda study: study["splits"]["calibration"].update(fraction=0.2))
+    target = "results/tiny/base/freeze_check.json"
+    done = snakemake(copied, *TINY, "--resources", "gpu=0", "--", target)
+    assert done.returncode != 0
+    told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "splits.calibration.fraction: gives 24 calibration images, but at least 50" in told
+
+
 def test_broken_images_are_told_in_one_line_and_can_be_left_out(tmp_path):
     folder = copy_tiny(tmp_path)
     photos = write_folder(folder / "photos", {f"class_{k}": 8 for k in range(3)})
@@ -200,6 +270,7 @@ def test_broken_images_are_told_in_one_line_and_can_be_left_out(tmp_path):
     def use_photos(study):
         study["dataset"] = {"source": "folder", "path": "photos", "name": "photos", "resize": 24}
         study["splits"] = {"mode": "fraction", "fraction": 0.5}
+        study["split_variants"] = {}
         study["experiments"] = {"frozen": study["experiments"]["frozen"]}
 
     edit(folder, use_photos)

@@ -1,10 +1,14 @@
-"""Run every benchmark and print its table."""
+"""Run every benchmark and print its table; named ones alone: `-m tests.benchmarks early_exits`."""
 
 import logging
+import sys
 
-from tests.benchmarks import cached_heads
+from tests.benchmarks import cached_heads, early_exits
 
 logging.basicConfig(level=logging.WARNING)
 
+BENCHMARKS = {"early_exits": early_exits.main, "cached_heads": cached_heads.main}
+
 if __name__ == "__main__":
-    cached_heads.main()
+    for name in sys.argv[1:] or BENCHMARKS:
+        BENCHMARKS[name]()

@@ -14,17 +14,19 @@ import torch
 
 from frugalvit.card import environment
 from frugalvit.data.batches import ImageSet
+from frugalvit.data.feature_files import read_features
 from frugalvit.data.prepare import prepare
 from frugalvit.data.sources import download
 from frugalvit.data.store import Store
 from frugalvit.devices import device_name, make_fabric
 from frugalvit.experiments import run_settings
-from frugalvit.inference.predict import predict, predict_from_class_tokens
+from frugalvit.inference.predict import predict, predict_from_features
 from frugalvit.models.base import build_from_base, load_card
 from frugalvit.models.export import export_base
+from frugalvit.models.heads import feature_blocks
 from frugalvit.models.trained import load_run
 from frugalvit.schema import merge, validate
-from frugalvit.training.features import extract_to_file, image_sets, read_class_tokens
+from frugalvit.training.features import extract_to_file, image_sets
 from frugalvit.training.runs import RunFiles, train_run
 
 TRAIN, VALID, EPOCHS = 200, 20, 5
@@ -87,8 +89,9 @@ def largest_difference(folder: Path) -> float:
     model, card = load_run(folder / "cached" / "0")
     ids = store.ids("train")[:TRAIN]
     images = ImageSet(store, ids, card["preprocessing"])
-    tokens = read_class_tokens(folder / "features", images)[:, 0]
-    cached = predict_from_class_tokens(fabric, model, tokens, 32)
+    blocks = feature_blocks(model)
+    features = read_features(folder / "features", images, blocks)[:, 0]
+    cached = predict_from_features(fabric, model, features, 32)
     return (cached - predict(fabric, model, images, 32)).abs().max().item()
 
 

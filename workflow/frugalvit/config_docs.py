@@ -35,7 +35,24 @@ experiments:
 ```
 
 A phase has its own optimiser, warm-up and learning-rate course. `training` holds the defaults of
-every experiment; an experiment overrides them for itself, a phase for itself.
+every experiment; an experiment overrides them for itself, a phase for itself. `keep_blocks: 6`
+keeps the base's first six blocks; `from: <experiment>` starts from that experiment's runs in place of
+the base.
+
+## Early exits
+
+```yaml
+splits: {calibration: {from: valid, fraction: 0.5}}
+experiments:
+  early_exit:
+    method: early_exit
+    schedule: [{train: heads, epochs: 20}, {train: all, epochs: 2, lr: 0.0003}]
+    targets: {risk: [{epsilon: 0.02, delta: 0.1}]}   # at most 2 points lost, with probability 90 %
+    choose: risk
+```
+
+A head after every block; `heads` trains them all on cached features, phases with blocks train them
+jointly. Thresholds are made on calibration images, which nothing else sees.
 
 ## A grid search
 
@@ -58,6 +75,7 @@ SECTIONS = {
     "base": "Keys of `base`.",
     "training": "Keys of `training`; an experiment can override each of them.",
     "experiment": "Keys of an entry of `experiments`, besides those of `training`.",
+    "early_exit": "Keys of an experiment of `method: early_exit`.",
     "phase": "Keys of a phase of a `schedule`, besides those it shares with `training`.",
 }
 
@@ -67,7 +85,11 @@ def document() -> str:
     schema = load_schema()
     definitions = schema["$defs"]
     parts = [INTRODUCTION, "## Keys\n", "Top level.\n", _table(schema, definitions)]
-    shared = set(definitions["training_overrides"]["properties"])
+    shared = {
+        key
+        for name in ("training_overrides", "exit_overrides")
+        for key in definitions[name]["properties"]
+    }
     for name, title in SECTIONS.items():
         part = definitions[name]
         if name in ("experiment", "phase"):

@@ -7,19 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from frugalvit import method_keys
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
+from frugalvit.method_keys import known_layers
+from frugalvit.schedules import HEADS
 from frugalvit.schema import key_path, load_schema, merge, validate
 
-# Encoder blocks of torchvision's models, known here so that a wrong schedule fails before any
-# download; other bases are checked by export_base, which sees the weights.
-TORCHVISION_LAYERS = {
-    "vit_b_16": 12,
-    "vit_b_32": 12,
-    "vit_l_16": 24,
-    "vit_l_32": 24,
-    "vit_h_14": 32,
-}
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -35,10 +29,14 @@ class Run:
     candidates: tuple[
         dict, ...
     ] = ()  # settings at every grid point: a final run takes the winner's
+    source: str | None = None  # run that it starts from; the base where None
+    base_backbone: bool = True  # whether it starts with the base's backbone, be it another run's
 
     @property
     def feature_sets(self) -> list[str]:
         """Names of the cached view sets that the run may read."""
+        if not self.base_backbone:
+            return []
         possible = self.candidates or (self.settings,)
         return sorted({name for settings in possible for name in feature_sets(settings)})
 
@@ -46,8 +44,8 @@ class Run:
     def head_only(self) -> bool:
         """Whether the backbone stays the base's, so that cached features serve evaluation too."""
         possible = self.candidates or (self.settings,)
-        return all(
-            settings["cache_features"] and all(p["train"] == "head" for p in settings["schedule"])
+        return self.base_backbone and all(
+            settings["cache_features"] and all(p["train"] in HEADS for p in settings["schedule"])
             for settings in possible
         )
 
@@ -64,6 +62,9 @@ class Experiment:
     final_runs: list[str]
     search_runs: list[str]
     points: list[dict]  # grid points: setting -> value
+    source: str | None = None  # experiment that it starts from
+    keep_blocks: int | None = None
+    exits: dict | None = None  # how thresholds of early exits are made; no part of training
 
     @property
     def runs(self) -> list[str]:
@@ -71,8 +72,16 @@ class Experiment:
         return [*self.search_runs, *self.final_runs]
 
 
-def expand(name: str, raw: dict, config: dict) -> tuple[Experiment, dict[str, Run]]:
+def expand(
+    name: str, raw: dict, config: dict, sources: dict[str, tuple[Experiment, dict[str, Run]]]
+) -> tuple[Experiment, dict[str, Run]]:
     """One experiment of a validated config, and its runs by id.
+
+    Args:
+        name: of the experiment.
+        raw: its entry in the config.
+        config: the whole study.
+        sources: experiments expanded before it, which it may start from.
 
     Raises:
         ConfigError: epochs that do not add up, blocks beyond the depth, a grid that sets no key.
@@ -83,6 +92,8 @@ def expand(name: str, raw: dict, config: dict) -> tuple[Experiment, dict[str, Ru
     if variant and variant not in config["split_variants"]:
         known = ", ".join(config["split_variants"]) or "none"
         raise ConfigError(f"{at}.splits: no split variant '{variant}'; split_variants has {known}")
+    source = sources[raw["from"]] if "from" in raw else None
+    exits = method_keys.check(at, raw, config, source[0] if source else None, seeds)
     grid = raw.get("grid")
     points = _grid_points(grid) if grid else []
     chosen = [_apply_point(at, raw, point) for point in points]
@@ -99,7 +110,16 @@ def expand(name: str, raw: dict, config: dict) -> tuple[Experiment, dict[str, Ru
         candidates = tuple(_settings(at, variation, config, seed) for variation in chosen)
         settings = candidates[0] if candidates else _settings(at, raw, config, seed)
         identity = f"{name}-s{seed}"
-        runs[identity] = Run(identity, name, seed, settings, candidates=candidates)
+        start = source[1][f"{raw['from']}-s{seed}"] if source else None
+        runs[identity] = Run(
+            identity,
+            name,
+            seed,
+            settings,
+            candidates=candidates,
+            source=start.id if start else None,
+            base_backbone=start is None or start.head_only,
+        )
         final_runs.append(identity)
     experiment = Experiment(
         name=name,
@@ -110,6 +130,9 @@ def expand(name: str, raw: dict, config: dict) -> tuple[Experiment, dict[str, Ru
         final_runs=final_runs,
         search_runs=search_runs,
         points=points,
+        source=raw.get("from"),
+        keep_blocks=raw.get("keep_blocks"),
+        exits=exits,
     )
     return experiment, runs
 
@@ -129,7 +152,7 @@ def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -
 def feature_sets(settings: dict) -> list[str]:
     """Names of the cached view sets that a run with these settings reads."""
     first = settings["schedule"][0]
-    if first["train"] != "head" or not settings["cache_features"]:
+    if first["train"] not in HEADS or not settings["cache_features"]:
         return []
     return sorted({PLAIN, view_set_name(settings)})
 
@@ -141,14 +164,14 @@ def _settings(at: str, raw: dict, config: dict, seed: int) -> dict:
     _check_depth(at, schedule, config["base"])
     settings = run_settings(raw["method"], seed, training, schedule)
     _check_views(at, settings)
-    return settings
+    return settings | method_keys.of_training(raw)
 
 
 def _check_views(at: str, settings: dict) -> None:
     """Head phases on the base's features share one set of cached views."""
     first = settings["schedule"][0]
     for index, phase in enumerate(settings["schedule"]):
-        if phase["train"] != "head":
+        if phase["train"] not in HEADS:
             return
         if settings["views"] and phase["augment"] != first["augment"]:
             raise ConfigError(
@@ -181,8 +204,7 @@ def _resolve_epochs(at: str, raw: dict) -> list[dict]:
 
 
 def _check_depth(at: str, schedule: list[dict], base: dict) -> None:
-    layers = TORCHVISION_LAYERS.get(base["model"]) if base["source"] == "torchvision" else None
-    layers = layers or (base["architecture"] or {}).get("num_layers")
+    layers = known_layers(base)
     for index, phase in enumerate(schedule):
         train = phase["train"]
         if layers and isinstance(train, dict) and train["blocks"] > layers:
@@ -211,7 +233,7 @@ def _apply_point(at: str, raw: dict, point: dict) -> dict:
     chosen = copy.deepcopy({key: value for key, value in raw.items() if key != "grid"})
     for setting, value in point.items():
         where = f"{at}.grid.parameters.{setting}"
-        if setting in ("splits", "seeds", "method"):
+        if setting in ("splits", "seeds", "method", "from", "keep_blocks"):
             raise ConfigError(f"{where}: a grid cannot vary this; write one experiment for each")
         steps = [int(index) if index else key for key, index in _STEP.findall(setting)]
         place: Any = chosen

@@ -13,6 +13,8 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from frugalvit.errors import ConfigError
 
 SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "study.schema.yaml"
+MOST_LISTED = 20  # keys that an error names
+SEE_DOCS = "config/README.md lists the known keys"
 _TYPES = {
     "string": "text",
     "integer": "a whole number",
@@ -148,7 +150,8 @@ def _one_line(error: ValidationError, at: str) -> str:
         known = list(schema.get("properties", {}))
         unknown = next(key for key in value if key not in known)
         close = difflib.get_close_matches(str(unknown), known, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(known)}"
+        listed = f"use one of: {', '.join(known)}" if len(known) <= MOST_LISTED else SEE_DOCS
+        hint = f"did you mean '{close[0]}'?" if close else listed
         return f"{key_path([*error.absolute_path, unknown], at)}: unknown key; {hint}"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in value)

@@ -42,6 +42,16 @@ class Study:
         return [run for experiment in self.experiments.values() for run in experiment.search_runs]
 
     @property
+    def exit_runs(self) -> list[str]:
+        """Runs with early exits."""
+        return [
+            run
+            for experiment in self.experiments.values()
+            if experiment.exits
+            for run in experiment.final_runs
+        ]
+
+    @property
     def grids(self) -> list[str]:
         """Experiments with a grid search."""
         return [name for name, experiment in self.experiments.items() if experiment.points]
@@ -113,10 +123,12 @@ def load_study(config: dict) -> Study:
         pretraining = pretraining_run(config)
 
     experiments, runs = {}, {}
-    for name, raw in config["experiments"].items():
-        experiment, own_runs = expand(name, raw, config)
-        experiments[name] = experiment
-        runs.update(own_runs)
+    expanded: dict[str, tuple[Experiment, dict[str, Run]]] = {}
+    for name in _sources_first(config["experiments"]):
+        expanded[name] = expand(name, config["experiments"][name], config, expanded)
+    for name in config["experiments"]:
+        experiments[name] = expanded[name][0]
+        runs.update(expanded[name][1])
     for index, name in enumerate(config["figures"]["experiments"] or []):
         if name not in experiments:
             raise ConfigError(
@@ -133,6 +145,29 @@ def load_study(config: dict) -> Study:
         experiments=experiments,
         runs=runs,
     )
+
+
+def _sources_first(raw: dict[str, dict]) -> list[str]:
+    """Names of experiments in an order in which each comes after the one that it starts from."""
+    ordered: list[str] = []
+    for name in raw:
+        chain: list[str] = []
+        step: str | None = name
+        while step and step not in ordered:
+            if step in chain:
+                raise ConfigError(
+                    f"experiments.{name}.from: leads back to itself ({' from '.join([*chain, step])})"
+                )
+            chain.append(step)
+            source = raw[step].get("from")
+            if source and source not in raw:
+                raise ConfigError(
+                    f"experiments.{step}.from: no experiment '{source}'; "
+                    f"use one of: {', '.join(other for other in raw if other != step)}"
+                )
+            step = source
+        ordered += reversed(chain)
+    return ordered
 
 
 def holds_results_only(study: Study, folder: Path) -> bool:

@@ -66,6 +66,7 @@ rule check_freeze:
     input:
         store=STORE,
         base=BASE,
+        assignments=expand("<results>/{splits}/assignments.csv", splits=EXIT_SPLITS),
     output:
         "<results>/base/freeze_check.json",
     log:
@@ -76,12 +77,7 @@ rule check_freeze:
         mem_mb=4000,
         runtime=10,
     params:
-        schedules={
-            name: [
-                {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
-            ]
-            for name, experiment in STUDY.experiments.items()
-        },
+        experiments=check_params(),
         digest=digest("check_freeze"),
     script:
         "../scripts/check_freeze.py"

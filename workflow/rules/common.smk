@@ -14,6 +14,18 @@ PRETRAINED = [
 ALL_CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or COMPUTE[
     "threads"
 ]
+# Folders of splits on which early exits are trained: their calibration images make thresholds.
+EXIT_SPLITS = sorted(
+    {STUDY.experiments[STUDY.runs[run].experiment].splits for run in STUDY.exit_runs}
+)
+# How many of the base's blocks the plain networks of this study have; None for all.
+CUTS = sorted(
+    {experiment.keep_blocks for experiment in STUDY.experiments.values()} | {None},
+    key=lambda keep: keep or 0,
+)
+SHAPE = ("method", "dropout", "exits", "exit_head")  # settings that decide a model's shape
+EXIT_RUNS = "|".join(STUDY.exit_runs)
+PLAIN_RUNS = "|".join(run for run in STUDY.runs if run not in STUDY.exit_runs)
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 
 
@@ -23,6 +35,26 @@ def pretrained():
         return []
     ready_made = BASE_CONFIG["pretrain"]["ready_made"]
     return [ready_made, Path(ready_made).with_name("card.json")] if ready_made else PRETRAINED
+
+
+def check_params():
+    """What the early check reads of each experiment: shape, schedule, and what is to be certified."""
+    checked = {}
+    for name, experiment in STUDY.experiments.items():
+        run = STUDY.runs[experiment.final_runs[0]]
+        source = STUDY.experiments[experiment.source] if experiment.source else experiment
+        checked[name] = {
+            "settings": {
+                **{key: run.settings[key] for key in SHAPE if key in run.settings},
+                "keep_blocks": source.keep_blocks,
+            },
+            "schedule": [
+                {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
+            ],
+            "splits": experiment.splits,
+            "exits": experiment.exits,
+        }
+    return checked
 
 
 def features_of(wildcards):
@@ -45,6 +77,12 @@ def search_of(wildcards):
     return [f"<results>/grid/{run.experiment}.json", *files]
 
 
+def source_of(wildcards):
+    """Weights and card of the run that a run starts from, in place of the base."""
+    source = STUDY.runs[wildcards.run].source
+    return expand("<results>/runs/{run}/{file}", run=source, file=RUN_FILES[:2]) if source else []
+
+
 def splits_of(wildcards):
     """Assignments of images to splits that a run goes by."""
     experiment = STUDY.experiments[STUDY.runs[wildcards.run].experiment]
@@ -61,6 +99,31 @@ def run_params(wildcards):
         "candidates": list(run.candidates),
         "views": run.feature_sets,
     }
+
+
+def point_params(wildcards):
+    """Columns that name the run of an operating point."""
+    run = STUDY.runs[wildcards.run]
+    return {
+        "experiment": run.experiment,
+        "run": run.id,
+        "seed": run.seed,
+        "method": STUDY.experiments[run.experiment].method,
+    }
+
+
+def cost_of(wildcards):
+    """Measured cost of the network that a plain run shares with others: the base, whole or cut."""
+    run = STUDY.runs[wildcards.run]
+    experiment = STUDY.experiments[run.experiment]
+    while experiment.source:
+        experiment = STUDY.experiments[experiment.source]
+    return f"<results>/base/{cost_name(experiment.keep_blocks)}.csv"
+
+
+def cost_name(keep_blocks):
+    """Name of the cost table of the base's first blocks, or of all."""
+    return f"cost-first_{keep_blocks}" if keep_blocks else "cost"
 
 
 def histories_of(wildcards):

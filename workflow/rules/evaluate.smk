@@ -15,6 +15,8 @@ rule evaluate:
         metrics="<results>/runs/{run}/metrics.json",
     log:
         "<logs>/evaluate/{run}.log",
+    wildcard_constraints:
+        run=PLAIN_RUNS,
     conda:
         FULL_ENV
     threads: COMPUTE["threads"]
@@ -31,13 +33,14 @@ rule evaluate:
         "../scripts/evaluate.py"
 
 
-# All plain fine-tuned runs share one network, whose cost is measured once, with nothing beside it.
+# Plain fine-tuned runs share one network (one for each depth that the base is cut to), whose cost
+# is measured once, with nothing beside it.
 rule measure_cost:
     input:
         store=STORE,
         base=BASE,
     output:
-        "<results>/base/cost.csv",
+        [f"<results>/base/{cost_name(keep)}.csv" for keep in CUTS],
     log:
         "<logs>/measure_cost.log",
     conda:
@@ -50,6 +53,7 @@ rule measure_cost:
     params:
         evaluation=STUDY.config["evaluation"],
         threads=COMPUTE["threads"],
+        keep_blocks=CUTS,
         digest=digest("measure_cost"),
     script:
         "../scripts/measure_cost.py"
@@ -57,11 +61,13 @@ rule measure_cost:
 
 rule copy_cost:
     input:
-        "<results>/base/cost.csv",
+        cost_of,
     output:
         "<results>/runs/{run}/cost.csv",
     log:
         "<logs>/copy_cost/{run}.log",
+    wildcard_constraints:
+        run=PLAIN_RUNS,
     conda:
         PLOT_ENV
     shell:
@@ -74,14 +80,17 @@ rule summarize:
         cards=expand("<results>/runs/{run}/card.json", run=STUDY.runs),
         costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
         choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
+        points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.exit_runs),
     output:
         summary="<results>/summary.csv",
+        points="<results>/operating_points.csv",
     log:
         "<logs>/summarize.log",
     conda:
         PLOT_ENV
     params:
         study=STUDY.name,
+        throughput_batch=STUDY.config["evaluation"]["throughput_batch"],
         runs=[
             {"run": run.id, "experiment": run.experiment, "seed": run.seed, "point": run.point}
             for run in STUDY.runs.values()

@@ -33,6 +33,7 @@ rule train_run:
         base=BASE,
         features=features_of,
         search=search_of,
+        source=source_of,
     output:
         weights="<results>/runs/{run}/weights.safetensors",
         card="<results>/runs/{run}/card.json",

@@ -1,18 +1,32 @@
-"""The freeze check: what every phase of every experiment trains and freezes, told and written."""
+"""Early checks: what every phase trains and freezes, and what calibration images can show."""
 
 from pathlib import Path
 
 from frugalvit.card import write_json
-from frugalvit.data.store import Store
+from frugalvit.data.store import Store, read_index
+from frugalvit.errors import ConfigError
+from frugalvit.inference.targets import check_targets
 from frugalvit.job import run_job
-from frugalvit.models.base import build_from_base
+from frugalvit.models.trained import start_run
 from frugalvit.training.freezing import freeze_check
 
 
 def main(snakemake):
-    num_classes = len(Store(Path(snakemake.input.store[0]).parent).class_names)
-    model = build_from_base(Path(snakemake.input.base[0]).parent, num_classes)
-    write_json(snakemake.output[0], freeze_check(model, snakemake.params.schedules))
+    store = Store(Path(snakemake.input.store[0]).parent)
+    base = Path(snakemake.input.base[0]).parent
+    splits = {Path(path).parent.name: read_index(path) for path in snakemake.input.assignments}
+    reports = {}
+    for name, experiment in snakemake.params.experiments.items():
+        try:
+            model = start_run(experiment["settings"], base, None, len(store.class_names))
+        except ConfigError as error:
+            raise ConfigError(f"experiments.{name}: {error}") from None
+        reports |= freeze_check(model, {name: experiment["schedule"]})
+        if experiment["exits"]:
+            assigned = splits[experiment["splits"]]
+            ids = assigned.loc[assigned["split"] == "calibration", "id"].tolist()
+            check_targets(name, experiment["exits"], store.groups(ids))
+    write_json(snakemake.output[0], reports)
 
 
 if __name__ == "__main__":

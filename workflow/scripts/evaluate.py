@@ -5,15 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from frugalvit.card import write_csv, write_json
-from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store, read_index
 from frugalvit.devices import make_fabric
 from frugalvit.evaluation.metrics import classification_metrics, predictions
 from frugalvit.evaluation.mistakes import confident_mistakes
-from frugalvit.inference.predict import predict, predict_from_class_tokens
+from frugalvit.inference.predict import logits_of
 from frugalvit.job import run_job
 from frugalvit.models.trained import load_run
-from frugalvit.training.features import read_class_tokens
 
 
 def main(snakemake):
@@ -25,14 +23,10 @@ def main(snakemake):
     tables, metrics = [], {}
     for split in snakemake.params.splits:
         ids = assignments.loc[assignments["split"] == split, "id"].tolist()
-        images = ImageSet(store, ids, card["preprocessing"])
-        if features:
-            tokens = read_class_tokens(features, images)[:, 0]
-            logits = predict_from_class_tokens(fabric, model, tokens, snakemake.params.batch_size)
-        else:
-            logits = predict(fabric, model, images, snakemake.params.batch_size)
-        tables.append(predictions(ids, split, logits, images.labels))
-        metrics[split] = classification_metrics(logits, images.labels)
+        how = (store, ids, card["preprocessing"], features, snakemake.params.batch_size)
+        logits, labels = logits_of(fabric, model, *how)
+        tables.append(predictions(ids, split, logits, labels))
+        metrics[split] = classification_metrics(logits, labels)
         print(f"{split}: accuracy {metrics[split]['accuracy']:.4f} over {len(ids)} images")
     table = pd.concat(tables)
     write_csv(snakemake.output.predictions, table)

@@ -1,4 +1,4 @@
-"""Measure the network that all plain fine-tuned runs share: the base with a head."""
+"""Measure the networks that plain fine-tuned runs share: the base with a head, whole or cut."""
 
 from pathlib import Path
 
@@ -9,31 +9,33 @@ from frugalvit.data.store import Store
 from frugalvit.devices import make_fabric
 from frugalvit.evaluation.cost import COLUMNS, measure, vit_flops
 from frugalvit.job import run_job
-from frugalvit.models.base import build_from_base, load_card
+from frugalvit.models.backbone import architecture_of
+from frugalvit.models.base import build_from_base
 
 
 def main(snakemake):
     base = Path(snakemake.input.base[0]).parent
-    architecture = load_card(base)["architecture"]
     num_classes = len(Store(Path(snakemake.input.store[0]).parent).class_names)
     settings = snakemake.params.evaluation
     threads = min(snakemake.threads, snakemake.params.threads)
     fabric = make_fabric(snakemake.resources.gpu, threads)
-    model = fabric.setup_module(build_from_base(base, num_classes).eval())
-    rows = measure(
-        model,
-        architecture["image_size"],
-        fabric.device,
-        [1, settings["throughput_batch"]],
-        threads,
-        settings["measure_seconds"],
-    )
-    table = pd.DataFrame(rows).assign(
-        model="fine_tune",
-        gflops=vit_flops(architecture, num_classes),
-        precision=str(fabric._precision.precision),
-    )
-    write_csv(snakemake.output[0], table[COLUMNS])
+    for keep, path in zip(snakemake.params.keep_blocks, snakemake.output):
+        model = build_from_base(base, num_classes, num_layers=keep)
+        shape = architecture_of(model)
+        rows = measure(
+            fabric.setup_module(model.eval()),
+            shape["image_size"],
+            fabric.device,
+            [1, settings["throughput_batch"]],
+            threads,
+            settings["measure_seconds"],
+        )
+        table = pd.DataFrame(rows).assign(
+            model="fine_tune",
+            gflops=vit_flops(shape, num_classes),
+            precision=str(fabric._precision.precision),
+        )
+        write_csv(path, table[COLUMNS])
 
 
 if __name__ == "__main__":

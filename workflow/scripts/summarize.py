@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from frugalvit.card import write_csv
+from frugalvit.columns import OPERATING_POINTS
 from frugalvit.evaluation.summary import summarize
 from frugalvit.job import run_job
 
@@ -15,11 +16,16 @@ def read_json(path):
 
 
 def main(snakemake):
-    choices = {Path(path).stem: read_json(path)["point"] for path in snakemake.input.choices}
-    costs = {Path(path).parent.name: pd.read_csv(path) for path in snakemake.input.costs}
-    rows = zip(snakemake.params.runs, snakemake.input.metrics, snakemake.input.cards)
+    params, files = snakemake.params, snakemake.input
+    choices = {Path(path).stem: read_json(path)["point"] for path in files.choices}
+    costs = {Path(path).parent.name: pd.read_csv(path) for path in files.costs}
+    rows = zip(params.runs, files.metrics, files.cards)
     runs = [(run, read_json(metrics), read_json(card)) for run, metrics, card in rows]
-    write_csv(snakemake.output.summary, summarize(snakemake.params.study, runs, costs, choices))
+    tables = [pd.read_csv(path) for path in files.points]
+    points = pd.concat(tables) if tables else pd.DataFrame(columns=OPERATING_POINTS)
+    summary = summarize(params.study, runs, costs, choices, points, params.throughput_batch)
+    write_csv(snakemake.output.summary, summary)
+    write_csv(snakemake.output.points, points)
 
 
 if __name__ == "__main__":

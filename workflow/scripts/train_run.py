@@ -24,6 +24,7 @@ def main(snakemake):
         assignments=Path(snakemake.input.assignments),
         base=Path(snakemake.input.base[0]).parent,
         features={Path(file).parent.name: Path(file).parent for file in snakemake.input.features},
+        source=Path(snakemake.input.source[0]).parent if snakemake.input.source else None,
     )
     train_run(
         fabric,

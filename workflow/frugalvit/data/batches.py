@@ -65,24 +65,35 @@ class ImageSet(Dataset):
 
 
 class FeatureSet(Dataset):
-    """Cached class tokens of the last block, `[images, views, dim]`; a view is drawn each epoch."""
+    """Cached features `[images, views, blocks, 2, dim]`; a view of each image is drawn each epoch.
 
-    def __init__(self, features: Tensor, labels: Tensor, seed: int = 0):
+    An item is `(features [batch, blocks, 2, dim], labels)`; with `grids`, arrays
+    `[images, views, 1 + patches, dim]`, it is `([features, *grids [batch, 1 + patches, dim]], labels)`.
+    """
+
+    def __init__(
+        self, features: Tensor, labels: Tensor, seed: int = 0, grids: Sequence[np.ndarray] = ()
+    ):
         self.features = features
         self.labels = labels
         self.seed = seed
+        self.grids = grids
         self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor | list[Tensor], Tensor]:
         views = self.features.shape[1]
-        if views == 1:
-            return self.features[positions, 0], self.labels[positions]
-        generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-        drawn = torch.randint(views, (len(self),), generator=generator)[positions]
-        return self.features[positions, drawn], self.labels[positions]
+        drawn = torch.zeros(len(positions), dtype=torch.int64)
+        if views > 1:
+            generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
+            drawn = torch.randint(views, (len(self),), generator=generator)[positions]
+        features = self.features[positions, drawn]
+        if not self.grids:
+            return features, self.labels[positions]
+        tokens = [torch.from_numpy(grid[positions, drawn.numpy()]) for grid in self.grids]
+        return [features, *tokens], self.labels[positions]
 
 
 def batches(
@@ -100,5 +111,5 @@ def batches(
     return DataLoader(items, batch_sampler=sampler, collate_fn=_as_it_is, num_workers=workers)
 
 
-def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_it_is(batch: tuple) -> tuple:
     return batch

@@ -62,6 +62,10 @@ class Store:
         """Ids of the images of one source split, in the order of its array."""
         return self.index.loc[self.index["split"] == split, "id"].tolist()
 
+    def groups(self, ids: list[str]) -> list[str]:
+        """The group of each image, empty where it has none: images of one group have one origin."""
+        return self.index.set_index("id").loc[ids, "group"].tolist()
+
     def images(self, split: str) -> np.ndarray:
         """The images of one source split: uint8 `[n, side, side, 3]`, RGB, read-only."""
         return self._arrays[split]

@@ -43,7 +43,9 @@ def draw(summary: pd.DataFrame, shown: list[str] | None, split: str = "test") ->
         shown: experiments to show; all where None.
         split: the split that is compared.
     """
-    runs = compared_runs(summary, shown)
+    owner = summary["experiment"].str.split(":").str[0]  # `early_exit:budget 0.5` is early_exit's
+    within = None if shown is None else summary["experiment"][owner.isin(shown)].unique().tolist()
+    runs = compared_runs(summary, within)
     runs = runs[runs["split"] == split]
     groups = dict(iter(runs.groupby("experiment", sort=False)))
     groups = dict(sorted(groups.items(), key=lambda item: -item[1]["accuracy"].mean()))

@@ -1,19 +1,26 @@
 """Logits of a trained run over whole splits."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
-from torchvision.models import VisionTransformer
 
 from frugalvit.data.batches import ImageSet, batches
+from frugalvit.data.feature_files import read_features
+from frugalvit.data.store import Store
 from frugalvit.devices import Fabric
-from frugalvit.models.heads import HeadOnFeatures
+from frugalvit.models.heads import feature_blocks, grid_blocks, on_features
+from frugalvit.models.trained import Model
 
 
 @torch.inference_mode()
 def predict(
-    fabric: Fabric, model: VisionTransformer, images: ImageSet, batch_size: int, workers: int = 0
+    fabric: Fabric, model: Model, images: ImageSet, batch_size: int, workers: int = 0
 ) -> Tensor:
-    """Logits `[images, classes]` (float32, on the CPU), in the set's order."""
+    """Logits `[images, classes]` (float32, on the CPU), in the set's order.
+
+    Of a model with early exits those of every exit, `[images, exits, classes]`.
+    """
     module = fabric.setup_module(model)
     module.eval()
     loader = fabric.setup_dataloaders(batches(images, batch_size, workers=workers))
@@ -21,14 +28,36 @@ def predict(
 
 
 @torch.inference_mode()
-def predict_from_class_tokens(
-    fabric: Fabric, model: VisionTransformer, class_tokens: Tensor, batch_size: int
+def predict_from_features(
+    fabric: Fabric, model: Model, features: Tensor, batch_size: int
 ) -> Tensor:
-    """As `predict`, from the last block's raw class tokens `[images, dim]`.
+    """As `predict`, from cached features `[images, blocks, 2, dim]` of the blocks that have a head.
 
     For a run that never trained its backbone, whose features the base's cache holds.
     """
-    module = fabric.setup_module(HeadOnFeatures(model))
+    module = fabric.setup_module(on_features(model))
     module.eval()
-    chunks = class_tokens.split(batch_size)
+    chunks = features.split(batch_size)
     return torch.cat([module(chunk.to(fabric.device)).float().cpu() for chunk in chunks])
+
+
+def logits_of(
+    fabric: Fabric,
+    model: Model,
+    store: Store,
+    ids: list[str],
+    preprocessing: dict,
+    features: Path | None,
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """Logits and labels of images, from the base's cached features where the run may use them.
+
+    Args:
+        features: folder of the base's plain features, for a run that left the backbone as it was;
+            not used where a head reads every token.
+    """
+    images = ImageSet(store, ids, preprocessing)
+    if features is None or grid_blocks(model):
+        return predict(fabric, model, images, batch_size), images.labels
+    cached = read_features(features, images, feature_blocks(model))[:, 0]
+    return predict_from_features(fabric, model, cached, batch_size), images.labels

@@ -108,6 +108,11 @@ def build(
     return model
 
 
+def backbone_of(model: nn.Module) -> VisionTransformer:
+    """The backbone of a model that observes one (`model.backbone`), or the model itself."""
+    return getattr(model, "backbone", model)
+
+
 def architecture_of(model: VisionTransformer) -> dict[str, Any]:
     """The architecture that `build` makes `model` from, with its `num_classes` and `eps`."""
     first = model.encoder.layers[0]
@@ -175,14 +180,16 @@ def logits_from_class_token(model: VisionTransformer, class_tokens: Tensor) -> T
 
 
 def parameter_part(name: str) -> str:
-    """The part that a parameter belongs to, by its name in `VisionTransformer.state_dict()`.
+    """The part that a parameter belongs to, by its name in a model's `state_dict()`.
 
-    Parts: `patch_embedding`, `positions` (with the class token), `block 1` …, `norm`, `head`.
+    Parts: `patch_embedding`, `positions` (with the class token), `block 1` …, `norm`, `head`, and
+    `exits`, the heads of early exits.
 
     Raises:
-        ValueError: a `VisionTransformer` has no such parameter.
+        ValueError: neither a `VisionTransformer` nor a model around one has such a parameter.
     """
-    if block := _BLOCK.match(name):
+    plain = name.removeprefix("backbone.")
+    if block := _BLOCK.match(plain):
         return f"block {int(block[1]) + 1}"
     for prefix, part in (
         ("conv_proj.", "patch_embedding"),
@@ -190,16 +197,17 @@ def parameter_part(name: str) -> str:
         ("encoder.pos_embedding", "positions"),
         ("encoder.ln.", "norm"),
         ("heads.", "head"),
+        ("exits.", "exits"),
     ):
-        if name.startswith(prefix):
+        if plain.startswith(prefix):
             return part
     raise ValueError(f"no parameter of a VisionTransformer is called {name}")
 
 
 def part_names(num_layers: int) -> list[str]:
-    """All parts in the order in which an image passes them."""
+    """All parts in the order in which an image passes them; `exits` last, for models with any."""
     blocks = [f"block {k}" for k in range(1, num_layers + 1)]
-    return ["patch_embedding", "positions", *blocks, "norm", "head"]
+    return ["patch_embedding", "positions", *blocks, "norm", "head", "exits"]
 
 
 def part_counts(model: VisionTransformer) -> dict[str, int]:

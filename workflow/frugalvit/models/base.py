@@ -6,7 +6,7 @@ from typing import Any
 
 from torchvision.models import VisionTransformer
 
-from frugalvit.errors import WeightsError
+from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.models.backbone import build
 from frugalvit.models.files import State, load_into, read_tensors
 
@@ -37,13 +37,28 @@ def load_base(folder: str | Path) -> tuple[State, dict[str, Any]]:
 
 
 def build_from_base(
-    folder: str | Path, num_classes: int, *, dropout: float = 0.0
+    folder: str | Path, num_classes: int, *, dropout: float = 0.0, num_layers: int | None = None
 ) -> VisionTransformer:
     """The base with a fresh head for `num_classes`; 0 gives the class token itself.
 
+    Args:
+        folder: of the base.
+        num_classes: outputs of the head.
+        dropout: inside the backbone.
+        num_layers: keep the first blocks only; all of them where None.
+
     Raises:
+        ConfigError: the base has fewer blocks than `num_layers`. The message lacks the key.
         WeightsError: the folder holds no base, or weights and card do not belong together.
     """
-    model = build(load_card(folder)["architecture"], num_classes, dropout=dropout)
+    architecture = load_card(folder)["architecture"]
+    model = build(architecture, num_classes, dropout=dropout)
     load_into(model, Path(folder) / WEIGHTS)
+    if num_layers is None or num_layers == architecture["num_layers"]:
+        return model
+    if num_layers > architecture["num_layers"]:
+        raise ConfigError(
+            f"{num_layers} blocks kept, but the base has {architecture['num_layers']}"
+        )
+    model.encoder.layers = model.encoder.layers[:num_layers]
     return model

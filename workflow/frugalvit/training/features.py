@@ -2,10 +2,11 @@
 
 A feature file is a float32 array `[images, views, blocks, 2, dim]`: after each block, before the
 final norm, the class token (index 0) and the mean patch token (index 1). Rows are the rows of the
-store's split, so that any assignment of images to splits finds its own.
+store's split, so that any assignment of images to splits finds its own (`data.feature_files`).
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,9 @@ from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.store import Store
 from frugalvit.devices import Fabric
 from frugalvit.models.backbone import block_outputs, forward_intermediates
+from frugalvit.models.exits import CLASS_TOKEN, PATCH_MEAN, pool
 
 log = logging.getLogger(__name__)
-CLASS_TOKEN, PATCH_MEAN = 0, 1
 
 
 def image_sets(
@@ -73,30 +74,40 @@ def extract_to_file(
         features.flush()
 
 
-def read_class_tokens(folder: Path, images: ImageSet) -> Tensor:
-    """Class tokens of the last block from the cache, `[images, views, dim]`, in the set's order."""
-    files = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in set(images.splits)}
-    views, _, _, dim = next(iter(files.values())).shape[1:]
-    tokens = np.empty((len(images), views, dim), dtype=np.float32)
-    for split, features in files.items():
-        mine = np.flatnonzero(images.splits == split)
-        tokens[mine] = features[images.rows[mine], :, -1, CLASS_TOKEN]
-    return torch.from_numpy(tokens)
-
-
 @torch.inference_mode()
-def compute_class_tokens(
-    fabric: Fabric, model: VisionTransformer, sets: list[ImageSet], batch_size: int, workers: int
+def compute_features(
+    fabric: Fabric,
+    model: VisionTransformer,
+    sets: Sequence[ImageSet],
+    blocks: Sequence[int],
+    batch_size: int,
+    workers: int = 0,
+    grids: Sequence[np.ndarray] = (),
+    grid_blocks: Sequence[int] = (),
 ) -> Tensor:
-    """Class tokens of the last block by a backbone that has changed, `[images, views, dim]`."""
+    """As `read_features`, by a backbone that is not the base's; one set a view.
+
+    Args:
+        grids: arrays `[images, views, 1 + patches, dim]`, one for each of `grid_blocks`, that are
+            filled with every token after these blocks.
+    """
     model.eval()
     views = []
-    for images in sets:
+    for view, images in enumerate(sets):
         loader = fabric.setup_dataloaders(batches(images, batch_size, workers=workers))
-        tokens = []
+        chunks, start = [], 0
         for pixels, _ in tqdm(loader, desc="features", disable=None, leave=False):
             with fabric.autocast():
-                *_, last = block_outputs(model, pixels)
-            tokens.append(last[:, 0].float().cpu())
-        views.append(torch.cat(tokens))
+                pooled = []
+                for block, tokens in enumerate(block_outputs(model, pixels), start=1):
+                    if block in blocks:
+                        pooled.append(pool(tokens).float().cpu())
+                    if block in grid_blocks:
+                        grid = grids[list(grid_blocks).index(block)]
+                        grid[start : start + len(pixels), view] = tokens.float().cpu()
+                    if block == max(blocks):
+                        break
+            chunks.append(torch.stack(pooled, dim=1))
+            start += len(pixels)
+        views.append(torch.cat(chunks))
     return torch.stack(views, dim=1)

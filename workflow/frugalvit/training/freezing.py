@@ -1,22 +1,24 @@
 """Which part of the backbone a phase of a schedule trains, and how fast.
 
-`train` is what a phase says: `head` (the classifier alone), `all`, or `{"blocks": k}` (the last k
-blocks, the final norm and the head). Parts are those of `models.backbone.parameter_part`.
+`train` is what a phase says: `head` (the classifier alone), `heads` (every exit's head and the
+model's own), `exits` (the exits' heads alone), `all`, or `{"blocks": k}` (the last k blocks, the
+final norm and all heads). Parts are those of `models.backbone.parameter_part`.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torchvision.models import VisionTransformer
+from torch import nn
 
 from frugalvit.errors import ConfigError
-from frugalvit.models.backbone import parameter_part, part_names
+from frugalvit.models.backbone import backbone_of, parameter_part, part_names
 
 log = logging.getLogger(__name__)
 
 Train = str | dict[str, int]
 Schedules = Mapping[str, Sequence[Mapping[str, Any]]]
+_OF_HEADS = {"head": ["head"], "heads": ["head", "exits"], "exits": ["exits"]}
 
 
 def train_label(train: Train) -> str:
@@ -28,51 +30,59 @@ def trainable_parts(train: Train, num_layers: int) -> list[str]:
     """The parts that train, in the order in which an image passes them.
 
     Raises:
-        ConfigError: `train` is none of the three forms, or names more blocks than there are. The
+        ConfigError: `train` is none of its forms, or names more blocks than there are. The
             message lacks the key of the phase, which the caller knows.
     """
     parts = part_names(num_layers)
     if train == "all":
         return parts
-    if train == "head":
-        return ["head"]
+    if isinstance(train, str) and train in _OF_HEADS:
+        return _OF_HEADS[train]
     blocks = train.get("blocks") if isinstance(train, dict) and len(train) == 1 else None
     if not isinstance(blocks, int) or isinstance(blocks, bool):
-        raise ConfigError(f"{train!r} is none of 'head', 'all' and 'blocks: <number>'")
+        raise ConfigError(
+            f"{train!r} is none of 'head', 'heads', 'exits', 'all' and 'blocks: <number>'"
+        )
     if blocks < 1:
         raise ConfigError(f"'blocks: {blocks}' trains no block: write 'head' for the head alone")
     if blocks > num_layers:
         raise ConfigError(f"'blocks: {blocks}' but the base has {num_layers} blocks")
-    return parts[-(blocks + 2) :]
+    return parts[-(blocks + 3) :]
 
 
-def apply_freeze(model: VisionTransformer, train: Train) -> None:
+def apply_freeze(model: nn.Module, train: Train) -> None:
     """Set `requires_grad` of every parameter to whether its part trains; drop stale gradients.
 
     Raises:
         ConfigError: see `trainable_parts`.
     """
-    parts = set(trainable_parts(train, len(model.encoder.layers)))
+    parts = set(trainable_parts(train, num_layers_of(model)))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter_part(name) in parts)
         if not parameter.requires_grad:
             parameter.grad = None
 
 
-def set_modes(model: VisionTransformer) -> None:
+def num_layers_of(model: nn.Module) -> int:
+    """Encoder blocks of a model or of the backbone that it observes."""
+    return len(backbone_of(model).encoder.layers)
+
+
+def set_modes(model: nn.Module) -> None:
     """Put what trains into training mode and everything frozen into evaluation mode.
 
     Without this, dropout would make a frozen backbone answer differently on every call, and
     differently from its cached features.
     """
     model.train()
-    for module in (model.conv_proj, *model.encoder.layers, model.encoder.ln):
+    backbone = backbone_of(model)
+    for module in (backbone.conv_proj, *backbone.encoder.layers, backbone.encoder.ln):
         module.train(any(parameter.requires_grad for parameter in module.parameters()))
-    model.encoder.dropout.train(model.encoder.pos_embedding.requires_grad)
+    backbone.encoder.dropout.train(backbone.encoder.pos_embedding.requires_grad)
 
 
 def parameter_groups(
-    model: VisionTransformer,
+    model: nn.Module,
     train: Train,
     lr: float,
     weight_decay: float = 0.0,
@@ -81,14 +91,14 @@ def parameter_groups(
     """Optimiser groups of the parameters that train, each with a `name` and an `lr_scale`.
 
     Learning rates fall by `layer_decay` per block from the head down (BEiT, Bao et al. 2022,
-    appendix): head and final norm `lr`, block k of N `lr * layer_decay ** (N + 1 - k)`, embeddings
+    appendix): heads and final norm `lr`, block k of N `lr * layer_decay ** (N + 1 - k)`, embeddings
     `lr * layer_decay ** (N + 1)`. timm does the same, but counts the final norm to block N.
     Biases, norms, positions and the class token take no weight decay.
 
     Raises:
         ConfigError: see `trainable_parts`.
     """
-    num_layers = len(model.encoder.layers)
+    num_layers = num_layers_of(model)
     groups: dict[str, dict[str, Any]] = {}
     parts = set(trainable_parts(train, num_layers))
     for name, parameter in model.named_parameters():
@@ -110,22 +120,27 @@ def parameter_groups(
     return [{"name": name, **group} for name, group in groups.items()]
 
 
-def freeze_report(model: VisionTransformer, train: Train) -> dict[str, Any]:
+def freeze_report(model: nn.Module, train: Train) -> dict[str, Any]:
     """What trains and what is frozen under `train`: the numbers of parameters, and every part.
 
     Returns:
         `{train, trainable, frozen, parts: {part: "trains" | "frozen"}}`, for cards.
     """
-    num_layers = len(model.encoder.layers)
+    num_layers = num_layers_of(model)
     parts = set(trainable_parts(train, num_layers))
     counts = {True: 0, False: 0}
+    present = set()
     for name, parameter in model.named_parameters():
-        counts[parameter_part(name) in parts] += parameter.numel()
+        part = parameter_part(name)
+        present.add(part)
+        counts[part in parts] += parameter.numel()
+    # A base is exported without a head, which each run gives it.
+    shown = [part for part in part_names(num_layers) if part in present or part == "head"]
     return {
         "train": train_label(train),
         "trainable": counts[True],
         "frozen": counts[False],
-        "parts": {part: "trains" if part in parts else "frozen" for part in part_names(num_layers)},
+        "parts": {part: "trains" if part in parts else "frozen" for part in shown},
     }
 
 
@@ -148,7 +163,7 @@ def freeze_lines(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def freeze_check(model: VisionTransformer, schedules: Schedules) -> dict[str, list[dict[str, Any]]]:
+def freeze_check(model: nn.Module, schedules: Schedules) -> dict[str, list[dict[str, Any]]]:
     """What every phase of every experiment's schedule trains and freezes; logged as plain lines.
 
     Args:
@@ -174,14 +189,15 @@ def freeze_check(model: VisionTransformer, schedules: Schedules) -> dict[str, li
             log.info("%s, phase %d (epochs: %s)", experiment, index + 1, phase["epochs"])
             for line in freeze_lines(report):
                 log.info("  %s", line)
-    if frozen and model.num_classes == 0:
-        log.info("counted without the head: %d parameters a class", model.hidden_dim + 1)
+    backbone = backbone_of(model)
+    if frozen and backbone.num_classes == 0:
+        log.info("counted without the head: %d parameters a class", backbone.hidden_dim + 1)
     return frozen
 
 
-def all_freeze_reports(model: VisionTransformer) -> dict[str, dict[str, Any]]:
+def all_freeze_reports(model: nn.Module) -> dict[str, dict[str, Any]]:
     """The freeze report of everything that a phase can train, by label: for the base's card."""
-    blocks: list[Train] = [{"blocks": k} for k in range(1, len(model.encoder.layers) + 1)]
+    blocks: list[Train] = [{"blocks": k} for k in range(1, num_layers_of(model) + 1)]
     return {train_label(train): freeze_report(model, train) for train in ["head", *blocks, "all"]}
 
 
@@ -191,7 +207,7 @@ def _is_block(part: str) -> bool:
 
 def _distance_to_head(part: str, num_layers: int) -> int:
     """Steps of `layer_decay` between a part and the head."""
-    if part in ("head", "norm"):
+    if part in ("head", "exits", "norm"):
         return 0
     if _is_block(part):
         return num_layers + 1 - int(part.split()[1])

@@ -3,30 +3,32 @@
 import logging
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from torchvision.models import VisionTransformer
 from tqdm import tqdm
 
 from frugalvit.data.batches import batches, mix_seed
 from frugalvit.devices import Fabric
 from frugalvit.errors import TrainingError
 from frugalvit.models.backbone import parameter_part
+from frugalvit.schedules import HEADS
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
     freeze_report,
+    num_layers_of,
     set_modes,
     train_label,
     trainable_parts,
 )
-from frugalvit.training.objectives import Objective
+from frugalvit.training.objectives import MakeObjective
 from frugalvit.training.stage import (
     DROPOUT,
     SHUFFLE,
@@ -38,6 +40,7 @@ from frugalvit.training.stage import (
 )
 
 log = logging.getLogger(__name__)
+PLAIN = ("loss", "accuracy")  # what every method's history has
 
 
 @dataclass
@@ -68,10 +71,10 @@ class Trainer:
     seed and the epoch alone.
     """
 
-    model: VisionTransformer  # built from the base with a fresh head, after the run's seed was set
+    model: nn.Module  # built from the base with fresh heads, after the run's seed was set
     settings: dict  # a run's, as `frugalvit.study` expands them
     data: RunData
-    make_objective: Callable[[dict], Objective]  # the method's objective for one phase's settings
+    make_objective: MakeObjective  # the method's
     fabric: Fabric
     folder: Path  # the run's, for last.ckpt and TensorBoard events
     stamp: str  # fingerprint of everything that the checkpoint depends on
@@ -148,16 +151,20 @@ class Trainer:
         phase = schedule[progress.phase]
         for line in freeze_lines(freeze_report(self.model, phase["train"])):
             log.info("%s", line)
-        fresh = all(earlier["train"] == "head" for earlier in schedule[: progress.phase])
+        fresh = self.data.base_backbone and all(
+            earlier["train"] in HEADS for earlier in schedule[: progress.phase]
+        )
         started = time.perf_counter()
-        stage = prepare_stage(self.fabric, self.model, self.settings, phase, self.data, fresh)
-        if stage.cached and not fresh:
+        stage = prepare_stage(
+            self.fabric, self.model, self.settings, phase, self.data, fresh, self.folder
+        )
+        if stage.cached and (stage.scratch or not fresh):
             progress.feature_seconds += time.perf_counter() - started
         return stage
 
     def _names_trained(self, phase: int) -> set[str]:
         """Parameters trained up to a phase: only they differ from the base, so only they are saved."""
-        layers = len(self.model.encoder.layers)
+        layers = num_layers_of(self.model)
         parts: set[str] = set()
         for done in self.settings["schedule"][: phase + 1]:
             parts.update(trainable_parts(done["train"], layers))
@@ -193,41 +200,43 @@ class Trainer:
 
         stage.module.train()
         set_modes(self.model)
-        train_loss, train_accuracy = self._train_batches(stage, phase, loader, set_rates, epoch)
-        if not math.isfinite(train_loss):
+        trained = self._train_batches(stage, phase, loader, set_rates, epoch)
+        if not math.isfinite(trained["loss"]):
             raise TrainingError(
                 f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
                 f"lower lr ({phase['lr']:g}) or set clip_norm"
             )
-        valid_loss, valid_accuracy = self._validate(stage, phase)
+        valid, lines = self._validate(stage, phase)
+        for line in lines:
+            log.info("%s", line)
         return {
             "epoch": epoch,
             "phase": progress.phase + 1,
             "train": train_label(phase["train"]),
             "lr": max(group["lr"] for group in stage.optimizer.param_groups),
-            "train_loss": train_loss,
-            "train_accuracy": train_accuracy,
-            "valid_loss": valid_loss,
-            "valid_accuracy": valid_accuracy,
+            **{f"train_{name}": trained[name] for name in ("loss", "accuracy")},
+            **{f"valid_{name}": valid[name] for name in ("loss", "accuracy")},
             "seconds": time.perf_counter() - started,
+            **{f"train_{name}": value for name, value in trained.items() if name not in PLAIN},
+            **{f"valid_{name}": value for name, value in valid.items() if name not in PLAIN},
         }
 
     def _train_batches(
         self, stage: Stage, phase: dict, loader: Any, set_rates: Callable[[int], None], epoch: int
-    ) -> tuple[float, float]:
-        """Mean loss and accuracy over the epoch, as the weights were at each step."""
+    ) -> dict[str, float]:
+        """Mean losses and accuracy over the epoch, as the weights were at each step."""
         objective = self.make_objective(phase)
         # Summed on the device: reading a number from a GPU at every step would make it wait.
-        losses, correct = [], []
+        sums = defaultdict(list)
         bar = tqdm(
             self.fabric.setup_dataloaders(loader), desc=f"epoch {epoch}", disable=None, leave=False
         )
         for step, (inputs, labels) in enumerate(bar):
             set_rates(step)
             outputs = stage.module(inputs)
-            loss = objective.losses(outputs, labels)["loss"]
+            losses = objective.losses(outputs, labels)
             stage.optimizer.zero_grad()
-            self.fabric.backward(loss)
+            self.fabric.backward(losses["loss"])
             if phase["clip_norm"]:
                 self.fabric.clip_gradients(
                     stage.module,
@@ -236,30 +245,35 @@ class Trainer:
                     error_if_nonfinite=False,
                 )
             stage.optimizer.step()
-            losses.append(loss.detach() * len(labels))
-            correct.append((objective.logits(outputs).detach().argmax(dim=1) == labels).sum())
+            for name, loss in losses.items():
+                sums[name].append(loss.detach() * len(labels))
+            sums["accuracy"].append(objective.counts(outputs.detach(), labels)["accuracy"])
         count = len(stage.train)
-        return torch.stack(losses).sum().item() / count, torch.stack(correct).sum().item() / count
+        return {name: torch.stack(values).sum().item() / count for name, values in sums.items()}
 
     @torch.inference_mode()
-    def _validate(self, stage: Stage, phase: dict) -> tuple[float, float]:
-        """Mean loss (without label smoothing) and accuracy over the whole validation split."""
+    def _validate(self, stage: Stage, phase: dict) -> tuple[dict[str, float], list[str]]:
+        """Mean losses (without label smoothing) and measures over the whole validation split."""
         objective = self.make_objective({**phase, "label_smoothing": 0.0})
         stage.module.eval()
-        loss, correct = 0.0, 0
+        sums: dict[str, float] = defaultdict(float)
         workers = 0 if stage.cached else self.data.workers
         loader = batches(stage.valid, self.data.batch_size, workers=workers)
         for inputs, labels in self.fabric.setup_dataloaders(loader):
             outputs = stage.module(inputs)
-            loss += objective.losses(outputs, labels)["loss"].item() * len(labels)
-            correct += int((objective.logits(outputs).argmax(dim=1) == labels).sum())
-        return loss / len(stage.valid), correct / len(stage.valid)
+            for name, loss in objective.losses(outputs, labels).items():
+                sums[name] += loss.item() * len(labels)
+            for name, count in objective.counts(outputs, labels).items():
+                sums[name] += count.item()
+        measures = {name: value / len(stage.valid) for name, value in sums.items()}
+        return measures, objective.lines(measures)
 
     def _record(self, row: dict, progress: Progress, writer: SummaryWriter) -> None:
         progress.history.append(row)
-        for split in ("train", "valid"):
-            for measure in ("loss", "accuracy"):
-                writer.add_scalar(f"{measure}/{split}", row[f"{split}_{measure}"], row["epoch"])
+        for name, value in row.items():
+            split, _, measure = name.partition("_")
+            if split in ("train", "valid") and measure:
+                writer.add_scalar(f"{measure}/{split}", value, row["epoch"])
         writer.add_scalar("lr", row["lr"], row["epoch"])
         epochs = sum(phase["epochs"] for phase in self.settings["schedule"])
         log.info(

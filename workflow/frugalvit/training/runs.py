@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torchvision.models import VisionTransformer
+from torch import nn
 
 from frugalvit.card import atomic_path, environment, sha256_file, write_csv, write_json
 from frugalvit.data.store import Store, read_index
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.devices import Fabric, device_name, peak_memory_mb
 from frugalvit.errors import ConfigError
-from frugalvit.models.backbone import architecture_of
-from frugalvit.models.base import build_from_base, load_card
+from frugalvit.models.base import load_card
 from frugalvit.models.files import save
+from frugalvit.models.trained import describe, start_run
 from frugalvit.training.checkpoint import fingerprint
 from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
-from frugalvit.training.objectives import Classification, Objective
+from frugalvit.training.objectives import objective_for
 from frugalvit.training.search import kept_epoch
-from frugalvit.training.stage import RunData
+from frugalvit.training.stage import SCRATCH, RunData
 
 log = logging.getLogger(__name__)
 FILES = ("weights.safetensors", "card.json", "history.csv")
@@ -39,6 +39,7 @@ class RunFiles:
     assignments: Path  # CSV
     base: Path
     features: dict[str, Path]  # view set -> folder
+    source: Path | None = None  # folder of the run that this one starts from, in place of the base
 
 
 class Choice(NamedTuple):
@@ -64,11 +65,6 @@ def reuse_run(twin: Path, folder: Path, run: str) -> None:
     log.info("%s: same settings and seed as %s, reused", run, twin.name)
 
 
-def objective_for(phase: dict) -> Objective:
-    """The objective of a phase of fine-tuning."""
-    return Classification(phase["label_smoothing"])
-
-
 def train_run(
     fabric: Fabric,
     run: str,
@@ -91,7 +87,7 @@ def train_run(
         What happened, with the history.
 
     Raises:
-        ConfigError: the schedule does not fit the base.
+        ConfigError: the schedule, or an exit, does not fit the base.
         TrainingError: training diverged.
     """
     store = Store(files.store)
@@ -99,11 +95,11 @@ def train_run(
     base_card = load_card(files.base)
     num_classes = len(store.class_names)
     torch.manual_seed(settings["seed"])
-    model = build_from_base(files.base, num_classes, dropout=settings["dropout"])
     try:
+        model = start_run(settings, files.base, files.source, num_classes)
         frozen = [freeze_report(model, phase["train"]) for phase in settings["schedule"]]
     except ConfigError as error:
-        raise ConfigError(f"experiments, run {run}: {error}") from None
+        raise ConfigError(f"experiments.{run.rsplit('-s', 1)[0]}: {error}") from None
     ids = {
         split: assignments.loc[assignments["split"] == split, "id"].tolist()
         for split in ("train", "valid")
@@ -115,6 +111,7 @@ def train_run(
         preprocessing=base_card["preprocessing"],
         plain_features=files.features.get(PLAIN),
         view_features=files.features.get(view_set_name(settings)),
+        base_backbone=bool(files.features) or files.source is None,
         batch_size=batch_size,
         workers=workers,
     )
@@ -123,8 +120,13 @@ def train_run(
         "index": sha256_file(files.store / "index.csv"),
         "assignments": sha256_file(files.assignments),
     }
+    if files.source:
+        sources["source"] = sha256_file(files.source / "weights.safetensors")
+    for abandoned in files.folder.glob(f"{SCRATCH}*"):
+        shutil.rmtree(abandoned)
     stamp = fingerprint(settings=settings, code=code, batch_size=batch_size, **sources)
-    trainer = Trainer(model, settings, data, objective_for, fabric, files.folder, stamp)
+    objectives = objective_for(settings, model)
+    trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
     progress = trainer.fit()
     save(files.folder / "weights.safetensors", model.state_dict())
     write_csv(files.folder / "history.csv", pd.DataFrame(progress.history))
@@ -134,6 +136,11 @@ def train_run(
         "frozen": frozen,
         "sha256": sources,
     }
+    if files.source:
+        # What came before is part of what the result cost.
+        before = json.loads((files.source / "card.json").read_text())["train_seconds"]
+        card |= {"source": files.source.name, "own_train_seconds": card["train_seconds"]}
+        card["train_seconds"] = round(card["train_seconds"] + before, 3)
     write_json(files.folder / "card.json", card)
     # Only now: killed before this line, the run goes on from its last epoch instead of from none.
     trainer.checkpoint.remove()
@@ -141,7 +148,7 @@ def train_run(
 
 
 def run_card(
-    fabric: Fabric, run: str, settings: dict, model: VisionTransformer, progress: Progress
+    fabric: Fabric, run: str, settings: dict, model: nn.Module, progress: Progress
 ) -> dict:
     """Provenance of a trained run: settings, epochs, time, device, versions."""
     seconds = sum(row["seconds"] for row in progress.history) + progress.feature_seconds
@@ -150,7 +157,7 @@ def run_card(
         "method": settings["method"],
         "seed": settings["seed"],
         "settings": settings,
-        "architecture": architecture_of(model),
+        **describe(model),
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
         "kept": kept_epoch(pd.DataFrame(progress.history), settings["keep"]),

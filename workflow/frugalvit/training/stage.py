@@ -1,21 +1,30 @@
 """One phase of a schedule, made ready to train: what is frozen, what it reads, how it steps."""
 
+import logging
 import math
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 from torch import nn
-from torchvision.models import VisionTransformer
 
 from frugalvit.data.batches import FeatureSet, ImageSet, mix_seed
+from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.devices import Fabric
-from frugalvit.models.heads import HeadOnFeatures
+from frugalvit.models.backbone import backbone_of
+from frugalvit.models.heads import feature_blocks, grid_blocks, on_features
+from frugalvit.schedules import HEADS
 from frugalvit.training import features
 from frugalvit.training.freezing import apply_freeze, parameter_groups
 
+log = logging.getLogger(__name__)
+
 PLATEAU_FACTOR = 0.1
+SCRATCH = ".tokens-"  # folders that only a killed run leaves behind
 # Separate streams for everything a run draws, so that one more draw in one disturbs no other.
 AUGMENT, SHUFFLE, VIEW, DROPOUT = range(4)
 
@@ -30,6 +39,7 @@ class RunData:
     preprocessing: dict
     plain_features: Path | None = None  # folder of the base's cached features, plain view
     view_features: Path | None = None  # folder of its augmented views
+    base_backbone: bool = True  # whether the run starts with the base's own backbone
     batch_size: int = 64  # of evaluation and feature extraction
     workers: int = 0
 
@@ -43,28 +53,34 @@ class Stage:
     train: ImageSet | FeatureSet
     valid: ImageSet | FeatureSet
     cached: bool
+    scratch: tempfile.TemporaryDirectory | None = None  # holds token grids while the phase trains
 
 
 def prepare_stage(
     fabric: Fabric,
-    model: VisionTransformer,
+    model: nn.Module,
     settings: dict,
     phase: dict,
     data: RunData,
     fresh: bool,
+    folder: Path,
 ) -> Stage:
     """Freeze, gather inputs and build the optimiser of one phase.
 
     Args:
         settings: the run's settings (`cache_features`, `views`, `seed`).
         fresh: whether the backbone still is the base's, whose cached features then hold.
+        folder: the run's, for token grids that are too large for memory.
     """
     apply_freeze(model, phase["train"])
-    cached = phase["train"] == "head" and settings["cache_features"]
+    cached = phase["train"] in HEADS and settings["cache_features"]
     seed = settings["seed"]
+    scratch = None
     if cached:
-        train, valid = _feature_sets(fabric, model, settings, phase, data, fresh)
-        network: nn.Module = HeadOnFeatures(model)
+        if grid_blocks(model):
+            scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
+        train, valid = _feature_sets(fabric, model, settings, phase, data, fresh, scratch)
+        network = on_features(model)
     else:
         augment = phase["augment"] or None
         train = ImageSet(
@@ -80,24 +96,28 @@ def prepare_stage(
     else:
         optimizer = torch.optim.SGD(groups, lr=phase["lr"], momentum=0.9)
     module, optimizer = fabric.setup(network, optimizer)
-    return Stage(module, optimizer, train, valid, cached)
+    return Stage(module, optimizer, train, valid, cached, scratch)
 
 
 def _feature_sets(
     fabric: Fabric,
-    model: VisionTransformer,
+    model: nn.Module,
     settings: dict,
     phase: dict,
     data: RunData,
     fresh: bool,
+    scratch: tempfile.TemporaryDirectory | None,
 ) -> tuple[FeatureSet, FeatureSet]:
     plain_train = ImageSet(data.store, data.train_ids, data.preprocessing)
     plain_valid = ImageSet(data.store, data.valid_ids, data.preprocessing)
     with_views = bool(settings["views"] and phase["augment"])
     train_cache = data.view_features if with_views else data.plain_features
-    if fresh and train_cache and data.plain_features:
-        train = features.read_class_tokens(train_cache, plain_train)
-        valid = features.read_class_tokens(data.plain_features, plain_valid)
+    blocks = feature_blocks(model)
+    train_grids: list[np.ndarray] = []
+    valid_grids: list[np.ndarray] = []
+    if fresh and train_cache and data.plain_features and not scratch:
+        train = read_features(train_cache, plain_train, blocks)
+        valid = read_features(data.plain_features, plain_valid, blocks)
     else:
         views = features.image_sets(
             data.store,
@@ -107,14 +127,36 @@ def _feature_sets(
             phase["augment"],
             mix_seed(settings["seed"], AUGMENT),
         )
-        how = {"batch_size": data.batch_size, "workers": data.workers}
-        train = features.compute_class_tokens(fabric, model, views, **how)
-        valid = features.compute_class_tokens(fabric, model, [plain_valid], **how)
+        if scratch:
+            train_grids = _make_grids(Path(scratch.name), "train", model, views)
+            valid_grids = _make_grids(Path(scratch.name), "valid", model, [plain_valid])
+        backbone, tokens = backbone_of(model), grid_blocks(model)
+        how = {"batch_size": data.batch_size, "workers": data.workers, "grid_blocks": tokens}
+        train = features.compute_features(fabric, backbone, views, blocks, grids=train_grids, **how)
+        valid = features.compute_features(
+            fabric, backbone, [plain_valid], blocks, grids=valid_grids, **how
+        )
     device = fabric.device
+    view_seed = mix_seed(settings["seed"], VIEW)
     return (
-        FeatureSet(train.to(device), plain_train.labels, mix_seed(settings["seed"], VIEW)),
-        FeatureSet(valid.to(device), plain_valid.labels),
+        FeatureSet(train.to(device), plain_train.labels, view_seed, train_grids),
+        FeatureSet(valid.to(device), plain_valid.labels, 0, valid_grids),
     )
+
+
+def _make_grids(
+    folder: Path, split: str, model: nn.Module, views: list[ImageSet]
+) -> list[np.ndarray]:
+    """Room on disk for every token after the blocks whose heads read them all."""
+    backbone = backbone_of(model)
+    shape = (len(views[0]), len(views), backbone.seq_length, backbone.hidden_dim)
+    grids = [
+        open_memmap(folder / f"{split}-{block}.npy", mode="w+", dtype=np.float32, shape=shape)
+        for block in grid_blocks(model)
+    ]
+    size = sum(grid.nbytes for grid in grids)
+    log.info("tokens of blocks %s, %s: %.0f MB on disk", grid_blocks(model), split, size / 1e6)
+    return grids
 
 
 def rate_factor(phase: dict, step: int, steps_per_epoch: int) -> float:

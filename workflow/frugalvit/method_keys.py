@@ -1,0 +1,145 @@
+"""Keys of an experiment that belong to one method: checked, completed, and divided by use."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from frugalvit.errors import ConfigError
+from frugalvit.schema import load_schema, validate
+
+# Encoder blocks of torchvision's models, known here so that a wrong schedule fails before any
+# download; other bases are checked by the rules that see the weights.
+TORCHVISION_LAYERS = {
+    "vit_b_16": 12,
+    "vit_b_32": 12,
+    "vit_l_16": 24,
+    "vit_l_32": 24,
+    "vit_h_14": 32,
+}
+# Of the keys of early exits, those that training depends on; a new target must not train anew.
+_TRAINING = ("exits", "exit_head", "depth_power", "distillation")
+
+
+def known_layers(base: dict) -> int | None:
+    """Blocks of the base where the config tells, else None."""
+    layers = TORCHVISION_LAYERS.get(base["model"]) if base["source"] == "torchvision" else None
+    return layers or (base["architecture"] or {}).get("num_layers")
+
+
+def of_training(raw: dict) -> dict[str, Any]:
+    """What a method adds to the settings that a run is trained with."""
+    if raw["method"] == "early_exit":
+        keys = _complete(raw)
+        return {key: keys[key] for key in _TRAINING}
+    return {"keep_blocks": raw["keep_blocks"]} if "keep_blocks" in raw else {}
+
+
+def check(
+    at: str, raw: dict, config: dict, source: Any | None, seeds: Sequence[int]
+) -> dict[str, Any] | None:
+    """Check an experiment's keys against its method and its source.
+
+    Args:
+        at: key of the experiment.
+        raw: its entry in the config.
+        config: the whole study.
+        source: the expanded experiment that it starts from, or None.
+        seeds: the experiment's.
+
+    Returns:
+        How thresholds of early exits are made; None for other methods.
+
+    Raises:
+        ConfigError: one line that names the key and the remedy.
+    """
+    if source:
+        _check_source(at, raw, source, seeds)
+    layers = source.keep_blocks if source and source.keep_blocks else known_layers(config["base"])
+    if raw["method"] == "early_exit":
+        return _check_exits(at, raw, config, source, layers)
+    for key in load_schema()["$defs"]["exit_overrides"]["properties"]:
+        if key in raw:
+            raise ConfigError(
+                f"{at}.{key}: only early exits have this; remove it, or set method: early_exit"
+            )
+    for index, phase in enumerate(raw["schedule"]):
+        if phase["train"] in ("heads", "exits"):
+            raise ConfigError(
+                f"{at}.schedule[{index}].train: '{phase['train']}' is for method early_exit; "
+                "write head"
+            )
+    keep = raw.get("keep_blocks")
+    if keep and source:
+        raise ConfigError(f"{at}.keep_blocks: cuts the base, not another experiment; remove from")
+    if keep and layers and keep > layers:
+        raise ConfigError(f"{at}.keep_blocks: {keep}, but the base has {layers} blocks; use fewer")
+    return None
+
+
+def _check_source(at: str, raw: dict, source: Any, seeds: Sequence[int]) -> None:
+    if source.method != "fine_tune":
+        raise ConfigError(
+            f"{at}.from: '{source.name}' is of method {source.method}; start from a fine_tune "
+            "experiment"
+        )
+    own = f"splits-{raw['splits']}" if raw.get("splits") else "splits"
+    if source.splits != own:
+        raise ConfigError(
+            f"{at}.splits: '{source.name}' was trained on other splits, whose training images may "
+            f"be test images here; use the splits of '{source.name}'"
+        )
+    absent = [seed for seed in seeds if seed not in source.seeds]
+    if absent:
+        raise ConfigError(
+            f"{at}.seeds: '{source.name}' has no run with seed {absent[0]}; give both the same seeds"
+        )
+    if "grid" in raw:
+        raise ConfigError(f"{at}.grid: a search starts from the base; remove grid or from")
+
+
+def _complete(raw: dict) -> dict[str, Any]:
+    keys = load_schema()["$defs"]["exit_overrides"]["properties"]
+    return validate({key: copy.deepcopy(raw[key]) for key in keys if key in raw}, "early_exit")
+
+
+def _check_exits(
+    at: str, raw: dict, config: dict, source: Any | None, layers: int | None
+) -> dict[str, Any]:
+    keys = _complete(raw)
+    if "grid" in raw:
+        raise ConfigError(f"{at}.grid: a search is for method fine_tune; remove it")
+    if "keep_blocks" in raw:
+        raise ConfigError(
+            f"{at}.keep_blocks: is for method fine_tune; start from an experiment that has it"
+        )
+    for index, phase in enumerate(raw["schedule"]):
+        where = f"{at}.schedule[{index}].train"
+        if phase["train"] == "head":
+            raise ConfigError(f"{where}: 'head' is the plain model's; write heads, or exits")
+        if phase["train"] == "exits" and index == 0 and not source:
+            raise ConfigError(
+                f"{where}: 'exits' leaves the model's own head as it is, which the base has not "
+                "trained; write heads, or start from an experiment (from)"
+            )
+    if layers and keys["exits"] != "all":
+        for index, block in enumerate(keys["exits"]):
+            if block > layers:
+                raise ConfigError(
+                    f"{at}.exits[{index}]: {block}, but the base has {layers} blocks; use 1 to "
+                    f"{layers}"
+                )
+        if set(keys["exits"]) == {layers}:
+            raise ConfigError(f"{at}.exits: no exit before the last block; name an earlier one")
+    if not keys["targets"][keys["choose"]]:
+        raise ConfigError(
+            f"{at}.choose: '{keys['choose']}', but targets.{keys['choose']} is empty; add a target"
+        )
+    variant = raw.get("splits")
+    changes = config["split_variants"][variant] if variant else {}
+    if not changes.get("calibration", config["splits"]["calibration"]):
+        where = f"split_variants.{variant}" if variant else "splits"
+        raise ConfigError(
+            f"{where}.calibration: missing; {at} makes its thresholds on calibration images; add "
+            "calibration: {from: valid, fraction: 0.5}"
+        )
+    return {key: value for key, value in keys.items() if key not in _TRAINING}

@@ -1,0 +1,92 @@
+# Early exits: what each block knows, thresholds from calibration images, and what leaving saves.
+
+
+rule probe_blocks:
+    input:
+        store=STORE,
+        assignments="<results>/{splits}/assignments.csv",
+        base=BASE,
+        features=expand("<results>/features/plain/{split}.npy", split=SPLITS),
+    output:
+        "<results>/{splits}/probes.csv",
+    log:
+        "<logs>/probe_blocks/{splits}.log",
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=120,
+    params:
+        digest=digest("probe_blocks"),
+    script:
+        "../scripts/probe_blocks.py"
+
+
+rule evaluate_exits:
+    input:
+        store=STORE,
+        assignments=splits_of,
+        base=BASE,
+        weights="<results>/runs/{run}/weights.safetensors",
+        card="<results>/runs/{run}/card.json",
+        features=plain_features_of,
+    output:
+        predictions="<results>/runs/{run}/predictions.csv",
+        thumbnails="<results>/runs/{run}/thumbnails.csv",
+        metrics="<results>/runs/{run}/metrics.json",
+        images="<results>/runs/{run}/exit_images.csv",
+        exits="<results>/runs/{run}/exits.csv",
+        points="<results>/runs/{run}/untimed_points.csv",
+        calibration="<results>/runs/{run}/calibration.json",
+    log:
+        "<logs>/evaluate_exits/{run}.log",
+    wildcard_constraints:
+        run=EXIT_RUNS,
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        gpu=COMPUTE["gpu"],
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=60,
+    params:
+        experiment=lambda wildcards: STUDY.runs[wildcards.run].experiment,
+        exits=lambda wildcards: STUDY.experiments[STUDY.runs[wildcards.run].experiment].exits,
+        batch_size=STUDY.config["evaluation"]["batch_size"],
+        mistakes=STUDY.config["evaluation"]["mistakes"],
+        digest=digest("evaluate_exits"),
+    script:
+        "../scripts/evaluate_exits.py"
+
+
+# Alone on the machine: jobs beside it would slow down what it measures.
+rule measure_exits:
+    input:
+        store=STORE,
+        assignments=splits_of,
+        weights="<results>/runs/{run}/weights.safetensors",
+        card="<results>/runs/{run}/card.json",
+        points="<results>/runs/{run}/untimed_points.csv",
+        calibration="<results>/runs/{run}/calibration.json",
+    output:
+        cost="<results>/runs/{run}/cost.csv",
+        points="<results>/runs/{run}/operating_points.csv",
+    log:
+        "<logs>/measure_exits/{run}.log",
+    wildcard_constraints:
+        run=EXIT_RUNS,
+    conda:
+        FULL_ENV
+    threads: ALL_CORES
+    resources:
+        gpu=COMPUTE["gpu"],
+        mem_mb=COMPUTE["mem_mb"],
+        runtime=60,
+    params:
+        evaluation=STUDY.config["evaluation"],
+        threads=COMPUTE["threads"],
+        run=point_params,
+        digest=digest("measure_exits"),
+    script:
+        "../scripts/measure_exits.py"

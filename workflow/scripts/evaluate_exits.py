@@ -1,0 +1,59 @@
+"""Evaluate a run with early exits: thresholds from calibration images, then every split."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from frugalvit.card import write_csv, write_json
+from frugalvit.data.store import Store, read_index
+from frugalvit.devices import make_fabric
+from frugalvit.evaluation.exits import costs_of, exits_table, first_and_last
+from frugalvit.evaluation.metrics import classification_metrics, predictions
+from frugalvit.evaluation.mistakes import confident_mistakes
+from frugalvit.inference.criteria import decide
+from frugalvit.inference.operating_points import evaluate_points
+from frugalvit.inference.predict import logits_of
+from frugalvit.inference.targets import calibrate
+from frugalvit.job import run_job
+from frugalvit.models.trained import load_run
+
+
+def main(snakemake):
+    store, params = Store(Path(snakemake.input.store[0]).parent), snakemake.params
+    assignments = read_index(snakemake.input.assignments)
+    model, card = load_run(Path(snakemake.input.weights).parent)
+    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"])
+    features = Path(snakemake.input.features[0]).parent if snakemake.input.features else None
+    ids, splits = {}, {}
+    for split in ("calibration", "valid", "test"):
+        ids[split] = assignments.loc[assignments["split"] == split, "id"].tolist()
+        how = (store, ids[split], card["preprocessing"], features, params.batch_size)
+        splits[split] = logits_of(fabric, model, *how)
+    costs = costs_of(card)
+    groups = store.groups(ids["calibration"])
+    found = calibrate(params.experiment, params.exits, *splits["calibration"], groups, costs)
+    point = found.deployed
+    print(f"deployed: {point.setting} {point.value} by {point.criterion} >= {point.threshold:.4f}")
+    print("\n".join(each.note for each in found.points if each.note))
+    tables, metrics = [], {}
+    for split in ("valid", "test"):
+        logits, labels = splits[split]
+        left, answers = decide(logits, found.temperatures, point.criterion, point.threshold)
+        table = predictions(ids[split], split, answers, labels)
+        tables.append(table.assign(exit=[costs.blocks[place] for place in left.tolist()]))
+        metrics[split] = classification_metrics(answers, labels)
+    table = pd.concat(tables)
+    out = snakemake.output
+    write_csv(out.predictions, table)
+    write_csv(out.thumbnails, confident_mistakes(table, store, params.mistakes))
+    write_csv(out.images, first_and_last(table, store, params.mistakes // 2))
+    write_csv(out.exits, exits_table(splits, found.temperatures, costs))
+    write_csv(out.points, evaluate_points(found.points, splits, found.temperatures, costs))
+    write_json(out.metrics, metrics)
+    counts = {"fitted": found.fitted, "certified": found.certified}
+    temperatures = found.temperatures.tolist()
+    write_json(out.calibration, {"exits": costs.blocks, "temperatures": temperatures, "n": counts})
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
