@@ -25,6 +25,7 @@ STUDY = {
             "mlp_dim": 128,
         },
     },
+    "splits": {"calibration": {"from": "valid", "fraction": 0.5}},
     "split_variants": {"swapped": {"mode": "fraction", "swap_train_test": True}},
     "experiments": {
         "frozen": {"method": "fine_tune", "schedule": [{"train": "head", "epochs": 5}]},
@@ -36,6 +37,12 @@ STUDY = {
                 {"train": {"blocks": 3}, "epochs": 1, "layer_decay": 0.75},
             ],
             "grid": {"parameters": {"lr": [0.001, 0.002], "schedule[1].lr": [0.01, 0.02]}},
+        },
+        "early": {
+            "method": "early_exit",
+            "from": "frozen",
+            "schedule": [{"train": "exits", "epochs": 3}],
+            "targets": {"budget": [0.5], "risk": [{"epsilon": 0.03, "delta": 0.2}]},
         },
     },
 }
@@ -54,7 +61,12 @@ def render(caption: Path, experiment: str, splits: str = "splits") -> str:
     snakemake = SimpleNamespace(
         config=STUDY,
         wildcards=SimpleNamespace(experiment=experiment, splits=splits),
-        params=SimpleNamespace(settings=shown, experiments=list(settings)),
+        params=SimpleNamespace(
+            settings=shown,
+            experiments=list(settings),
+            targets=(settings[experiment]["exits"] or {}).get("targets", {}),
+            rivals={"first_six": 6},
+        ),
     )
     # The options are those of Snakemake's report.
     environment = jinja2.Environment(
@@ -67,12 +79,13 @@ def render(caption: Path, experiment: str, splits: str = "splits") -> str:
     return " ".join(text.split())
 
 
-# An experiment without a grid has no grid figure, and so no caption for one.
+# An experiment without a grid has no grid figure, one without exits no figure of exits.
 PAIRS = [
     (caption, experiment)
     for caption in CAPTIONS
     for experiment in STUDY["experiments"]
-    if (caption.stem, experiment) != ("grid", "frozen")
+    if caption.stem != "grid" or "grid" in STUDY["experiments"][experiment]
+    if not caption.stem.startswith("exit_") or experiment == "early"
 ]
 
 
@@ -95,3 +108,9 @@ def test_captions_state_parameters():
     assert "swapped" in counts
     compared = render(captions["schedules"], "frozen")
     assert "head for 4 epoch(s) at learning rate 0.001, then last 3 block(s) for 1" in compared
+    assert "starts from frozen" in compared
+    saved = render(captions["exit_tradeoff"], "early")
+    assert "at most 0.5 of the full model's GFLOPs; at most 0.01 of accuracy lost" in saved
+    assert "at most 0.03 of accuracy lost with probability 0.8" in saved
+    assert "*first_six*, the first 6 block(s) alone" in saved
+    assert "weighs what its share of the depth" in render(captions["learning_curves"], "early")

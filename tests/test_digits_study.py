@@ -22,6 +22,7 @@ def test_the_best_schedule_reaches_ninety_percent_and_beats_frozen(results):
     test = summary[(summary["split"] == "test") & (summary["n"] == 1500)]
     accuracy = test.groupby("experiment")["accuracy"].agg(["mean", "count"])
     assert accuracy["count"].eq(3).all()
+    assert {"early_exit", "early_exit:full", "early_exit:risk 0.05"} <= set(accuracy.index)
     assert accuracy["mean"].max() >= 0.90
     assert accuracy["mean"].max() - accuracy["mean"]["frozen"] >= 0.10
 
@@ -31,3 +32,22 @@ def test_no_source_digit_is_in_two_splits(results):
     assert index.groupby("group")["split"].nunique().max() == 1
     report = json.loads((results / "splits" / "report.json").read_text())
     assert report["errors"] == []
+
+
+def test_early_exits_lose_a_point_at_most_for_sixty_percent_of_the_operations(results):
+    table = pd.read_csv(results / "operating_points.csv", dtype={"exit_histogram": str})
+    test = table[table["split"] == "test"]
+    full = test[test["setting"] == "full"].set_index("run")
+    used = test[test["chosen"]].set_index("run")
+    assert (full["accuracy"] - used["accuracy"]).mean() <= 0.01
+    assert (used["gflops"] / full["gflops"]).mean() <= 0.60
+
+
+def test_every_exit_is_as_good_as_a_linear_probe_less_a_point(results):
+    probes = pd.read_csv(results / "splits" / "probes.csv")
+    probe = probes[probes["split"] == "test"].set_index("block")["accuracy"]
+    tables = [pd.read_csv(path) for path in sorted(results.glob("runs/early_exit-s*/exits.csv"))]
+    exits = pd.concat(tables)
+    own = exits[exits["split"] == "test"].groupby("exit")["accuracy"].mean()
+    assert len(tables) == 3
+    assert (own >= probe - 0.01).all()
