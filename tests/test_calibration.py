@@ -85,7 +85,9 @@ def test_calibration_images_are_divided_by_whole_groups():
 
 
 def test_too_few_calibration_images():
-    split_calibration([""] * MINIMUM_IMAGES, 0.75, seed=0)
+    split_calibration([""] * MINIMUM_IMAGES, 0.6, seed=0)
+    with pytest.raises(DataError, match=r"leaves 12 of 50 .* lower calibration.certify, raise"):
+        split_calibration([""] * MINIMUM_IMAGES, 0.75, seed=0)
     with pytest.raises(DataError) as caught:
         split_calibration([""] * (MINIMUM_IMAGES - 1), 0.75, seed=0)
     assert str(caught.value) == (
@@ -147,7 +149,7 @@ def test_a_drop_is_kept_as_cheaply_as_can_be(criterion, drop):
         answered = right[torch.arange(200), first_exits(scores, threshold)]
         return (full_right.sum() - answered.sum()).item() <= drop * 200 + 1e-6
 
-    threshold = for_drop(scores, criterion, right, full_right, drop)
+    threshold = for_drop(scores, criterion, right, full_right, drop, GFLOPS, FULL_GFLOPS)
     assert kept(threshold)
     cheapest = min(mean_cost(scores, t) for t in all_thresholds(scores, criterion) if kept(t))
     assert min(mean_cost(scores, threshold), FULL_GFLOPS) == pytest.approx(cheapest)
@@ -166,5 +168,5 @@ def test_rounding_turns_no_decision_on_calibration_images(criterion):
 def test_a_model_without_early_exits_never_leaves():
     scores, right = torch.rand(60, 1), torch.ones(60, 1, dtype=torch.bool)
     assert for_budget(scores, "confidence", [4.0], 4.0, 0.5) == NEVER
-    assert for_drop(scores, "confidence", right, right[:, 0], 0.1) == NEVER
+    assert for_drop(scores, "confidence", right, right[:, 0], 0.1, [4.0], 4.0) == NEVER
     assert least_gflops(scores, "confidence", [4.0]) == 4.0

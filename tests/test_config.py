@@ -146,6 +146,19 @@ MISTAKES = {
     "a risk without delta": (
         EXIT, EXITS | {"targets": {"risk": [{"epsilon": 0.1}]}}, "targets.risk[0].delta: missing"
     ),
+    "a promise made twice": (
+        EXIT,
+        EXITS | {"targets": {"risk": [{"epsilon": 0.1, "delta": 0.1}, {"epsilon": 0.1, "delta": 0.2}]}},
+        "targets.risk[1].epsilon: 0.1 stands twice",
+    ),
+    "patience of two exits": (
+        EXIT, EXITS | {"exits": [3], "criterion": "patience"}, "criterion: patience asks exits in a row"
+    ),
+    "a block that is no whole number": (EXIT, EXITS | {"exits": [2.0]}, "exits: [2.0] is not allowed"),
+    "a grid of the wrong method": (
+        f"{FROZEN}.grid", {"parameters": {"schedule[0].train": ["head", "exits"]}},
+        "schedule[0].train: 'exits' is for method early_exit",
+    ),
     "exits of a search": (EXIT, EXITS | {"grid": {"parameters": {"lr": [1]}}}, "grid: a search is for"),
     "crop over resize": (
         "dataset", {"source": "cifar10", "resize": 32, "crop": 64}, "dataset.crop: 64 px is larger"

@@ -35,6 +35,7 @@ HEADS = {
     "conv": {"kind": "conv", "shallow": None, "shallow_blocks": 1, "hidden_dim": 8},
     "shallow conv": {"kind": "linear", "shallow": "conv", "shallow_blocks": 2, "hidden_dim": 8},
 }
+FILES = ("folder", "store", "assignments", "base", "features")
 NO_DISTILLATION = {"weight": 0.0, "temperature": 2.0}
 
 
@@ -79,6 +80,8 @@ def test_with_every_exit_ignored_the_logits_are_the_plain_models(head):
 def test_exits_stand_where_they_are_asked_for():
     assert exit_blocks("all", 4) == [1, 2, 3, 4]
     assert exit_blocks([3, 1], 4) == [1, 3, 4]
+    with pytest.raises(ConfigError, match="no exit before the last block"):
+        exit_blocks([4], 4)
     with pytest.raises(ConfigError, match="exit after block 5, but the base has 4 blocks"):
         exit_blocks([2, 5], 4)
     model = make_model(exits=[3, 1])
@@ -240,6 +243,35 @@ def test_exits_on_another_run_leave_that_runs_model_as_it_is(study, tmp_path):
     assert cards[1]["source"] == "tuned"
     total = cards[0]["train_seconds"] + cards[1]["own_train_seconds"]
     assert cards[1]["train_seconds"] == pytest.approx(total)
+
+
+def test_a_changed_source_discards_the_checkpoint(study, tmp_path, monkeypatch, caplog):
+    defaults = merge(validate({}, "training"), {"batch_size": 32})
+    tuned = run_settings("fine_tune", 0, defaults, [{"train": "all", "epochs": 1}])
+    for name, seed in (("tuned", 0), ("other", 1)):
+        train(files_of(study, tmp_path / name), tuned | {"seed": seed})
+    settings = settings_for({"train": "exits", "epochs": 2})
+
+    def start(source):
+        plain = files_of(study, tmp_path / "exits", cached=False)
+        return train(RunFiles(*[getattr(plain, key) for key in FILES], source), settings)
+
+    class Killed(loop.Trainer):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.after_epoch = self.die
+
+        def die(self, epoch):
+            raise KilledError
+
+    monkeypatch.setattr("frugalvit.training.runs.Trainer", Killed)
+    with pytest.raises(KilledError):
+        start(tmp_path / "tuned")
+    monkeypatch.undo()
+    with caplog.at_level("INFO"):
+        _, progress = start(tmp_path / "other")
+    assert "discarded" in caplog.text
+    assert progress.resumed_after == []
 
 
 def test_a_shallower_base_reads_its_own_last_block(study, tmp_path):

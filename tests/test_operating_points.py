@@ -122,26 +122,37 @@ def test_a_budget():
 
 
 def test_a_drop():
-    point = drop_point(0.05, "confidence", LOGITS, LABELS, TEMPERATURES)
+    point = drop_point(0.05, "confidence", LOGITS, LABELS, TEMPERATURES, COSTS)
     assert (point.setting, point.value, point.note) == ("drop", 0.05, "")
     row, full = calibration_row(point), calibration_row(full_point("confidence"))
     assert full["accuracy"] - 0.05 - 1e-9 <= row["accuracy"]
     assert row["gflops"] < COSTS.full_gflops
     backwards = LOGITS.clone()
     backwards[:, :-1] = -50 * F.one_hot(LABELS, CLASSES)[:, None].float()
-    point = drop_point(0.05, "patience", backwards, LABELS, TEMPERATURES)
+    point = drop_point(0.05, "patience", backwards, LABELS, TEMPERATURES, COSTS)
     assert point.threshold == NEVER
     assert point.note.endswith("on the calibration images: the full model is used")
 
 
 def test_a_certificate_becomes_a_point():
     shown = Certificate(0.8, 0.02, 0.1, n=300, p_value=0.034, loss=0.001, note="")
-    assert risk_point(shown, "entropy") == Point(
+    on_images = (LOGITS, TEMPERATURES, COSTS)
+    assert risk_point(shown, "entropy", *on_images) == Point(
         "risk", 0.02, "entropy", 0.8,
         "drop at most 0.02 with probability 0.9, shown on n = 300 (p = 0.034)",
     )  # fmt: skip
     failed = Certificate(NEVER, 0.02, 0.1, n=300, p_value=0.4, loss=0.03, note="could not be shown")
-    assert risk_point(failed, "entropy").note == "could not be shown"
+    assert risk_point(failed, "entropy", *on_images).note == "could not be shown"
+    dear = Costs(blocks=COSTS.blocks, gflops=[6.1, 6.2, 6.3, 6.4], full_gflops=6.0)
+    point = risk_point(shown, "entropy", LOGITS, TEMPERATURES, dear)
+    assert point.threshold == NEVER
+    assert "costs as much as the full model" in point.note
+
+
+def test_a_drop_is_never_dearer_than_the_full_model():
+    dear = Costs(blocks=COSTS.blocks, gflops=[6.1, 6.2, 6.3, 6.4], full_gflops=6.0)
+    point = drop_point(0.5, "confidence", LOGITS, LABELS, TEMPERATURES, dear)
+    assert point.threshold == NEVER
 
 
 def test_an_ensembles_last_answer_is_not_the_plain_models():

@@ -242,14 +242,28 @@ def test_a_new_target_evaluates_anew_and_trains_nothing(copied):
     assert not {"train_run", "evaluate", "check_splits", "probe_blocks"} & set(plan)
 
 
+def test_a_study_of_early_exits_alone_can_be_planned(copied):
+    def exits_alone(study):
+        early = study["experiments"]["early"] | {"schedule": [{"train": "heads", "epochs": 1}]}
+        del early["from"]
+        study["experiments"] = {"early": early}
+
+    edit(copied, exits_alone)
+    plan = planned(copied, *TINY)
+    assert plan["evaluate_exits"] == 2
+    assert "evaluate" not in plan
+
+
 def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copied):
     risk = [{"epsilon": 0.01, "delta": 0.05}]
     edit(copied, lambda study: study["experiments"]["early"]["targets"].update(risk=risk))
-    target = "results/tiny/base/freeze_check.json"
-    done = snakemake(copied, *TINY, "--resources", "gpu=0", "--", target)
+    (copied / "results/tiny/runs/early-s0/weights.safetensors").unlink()
+    (copied / "results/tiny/runs/early-s0/card.json").unlink()
+    done = snakemake(copied, *TINY, "--resources", "gpu=0", "--cores", "1")
     assert done.returncode != 0
+    assert not (copied / "results/tiny/runs/early-s0/weights.safetensors").exists()
     told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
-    assert "experiments.early.targets.risk[0].epsilon: 0.01 cannot be shown with 45" in told
+    assert "experiments.early.targets.risk[0].epsilon: 0.01 cannot be shown with 36" in told
     assert "Traceback" not in done.stderr
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from frugalvit import method_keys
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
-from frugalvit.method_keys import known_layers
 from frugalvit.schedules import HEADS
 from frugalvit.schema import key_path, load_schema, merge, validate
 
@@ -63,7 +62,7 @@ class Experiment:
     search_runs: list[str]
     points: list[dict]  # grid points: setting -> value
     source: str | None = None  # experiment that it starts from
-    keep_blocks: int | None = None
+    keep_blocks: int | None = None  # of the base, be it through its source; all where None
     exits: dict | None = None  # how thresholds of early exits are made; no part of training
 
     @property
@@ -93,32 +92,36 @@ def expand(
         known = ", ".join(config["split_variants"]) or "none"
         raise ConfigError(f"{at}.splits: no split variant '{variant}'; split_variants has {known}")
     source = sources[raw["from"]] if "from" in raw else None
-    exits = method_keys.check(at, raw, config, source[0] if source else None, seeds)
+    start = source[0] if source else None
+    exits = method_keys.check(at, raw, config, start, seeds)
+    layers = method_keys.depth(raw, config, start)
     grid = raw.get("grid")
     points = _grid_points(grid) if grid else []
     chosen = [_apply_point(at, raw, point) for point in points]
+    for variation in chosen:
+        method_keys.check(at, variation, config, start, seeds)
     runs: dict[str, Run] = {}
     for index, variation in enumerate(chosen):
         for seed in grid["seeds"] or seeds[:1]:
             identity = f"{name}-g{index:02d}-s{seed}"
             runs[identity] = Run(
-                identity, name, seed, _settings(at, variation, config, seed), index
+                identity, name, seed, _settings(at, variation, config, layers, seed), index
             )
     search_runs = list(runs)
     final_runs = []
     for seed in seeds:
-        candidates = tuple(_settings(at, variation, config, seed) for variation in chosen)
-        settings = candidates[0] if candidates else _settings(at, raw, config, seed)
+        candidates = tuple(_settings(at, variation, config, layers, seed) for variation in chosen)
+        settings = candidates[0] if candidates else _settings(at, raw, config, layers, seed)
         identity = f"{name}-s{seed}"
-        start = source[1][f"{raw['from']}-s{seed}"] if source else None
+        before = source[1][f"{raw['from']}-s{seed}"] if source else None
         runs[identity] = Run(
             identity,
             name,
             seed,
             settings,
             candidates=candidates,
-            source=start.id if start else None,
-            base_backbone=start is None or start.head_only,
+            source=before.id if before else None,
+            base_backbone=before is None or before.head_only,
         )
         final_runs.append(identity)
     experiment = Experiment(
@@ -131,7 +134,7 @@ def expand(
         search_runs=search_runs,
         points=points,
         source=raw.get("from"),
-        keep_blocks=raw.get("keep_blocks"),
+        keep_blocks=raw.get("keep_blocks") or (start.keep_blocks if start else None),
         exits=exits,
     )
     return experiment, runs
@@ -154,14 +157,16 @@ def feature_sets(settings: dict) -> list[str]:
     first = settings["schedule"][0]
     if first["train"] not in HEADS or not settings["cache_features"]:
         return []
+    if "conv" in (settings.get("exit_head") or {}).values():
+        return []  # the cache lacks the patch grid that such heads read
     return sorted({PLAIN, view_set_name(settings)})
 
 
-def _settings(at: str, raw: dict, config: dict, seed: int) -> dict:
+def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -> dict:
     keys = load_schema()["$defs"]["training_overrides"]["properties"]
     training = merge(config["training"], {key: raw[key] for key in keys if key in raw})
     schedule = _resolve_epochs(at, raw)
-    _check_depth(at, schedule, config["base"])
+    _check_depth(at, schedule, layers, config["base"]["model"])
     settings = run_settings(raw["method"], seed, training, schedule)
     _check_views(at, settings)
     return settings | method_keys.of_training(raw)
@@ -203,14 +208,13 @@ def _resolve_epochs(at: str, raw: dict) -> list[dict]:
     return [phase for phase in schedule if phase["epochs"]]
 
 
-def _check_depth(at: str, schedule: list[dict], base: dict) -> None:
-    layers = known_layers(base)
+def _check_depth(at: str, schedule: list[dict], layers: int | None, model: str | None) -> None:
     for index, phase in enumerate(schedule):
         train = phase["train"]
         if layers and isinstance(train, dict) and train["blocks"] > layers:
             raise ConfigError(
                 f"{at}.schedule[{index}].train: 'blocks: {train['blocks']}' but "
-                f"{base['model'] or 'the base'} has {layers} blocks; use at most {layers}, or 'all'"
+                f"{model or 'the base'} has {layers} blocks; use at most {layers}, or 'all'"
             )
 
 

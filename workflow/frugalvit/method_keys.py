@@ -26,6 +26,12 @@ def known_layers(base: dict) -> int | None:
     return layers or (base["architecture"] or {}).get("num_layers")
 
 
+def depth(raw: dict, config: dict, source: Any | None) -> int | None:
+    """Blocks of an experiment's model, where the config tells."""
+    kept = raw.get("keep_blocks") or (source.keep_blocks if source else None)
+    return kept or known_layers(config["base"])
+
+
 def of_training(raw: dict) -> dict[str, Any]:
     """What a method adds to the settings that a run is trained with."""
     if raw["method"] == "early_exit":
@@ -54,9 +60,8 @@ def check(
     """
     if source:
         _check_source(at, raw, source, seeds)
-    layers = source.keep_blocks if source and source.keep_blocks else known_layers(config["base"])
     if raw["method"] == "early_exit":
-        return _check_exits(at, raw, config, source, layers)
+        return _check_exits(at, raw, config, source, depth(raw, config, source))
     for key in load_schema()["$defs"]["exit_overrides"]["properties"]:
         if key in raw:
             raise ConfigError(
@@ -71,6 +76,7 @@ def check(
     keep = raw.get("keep_blocks")
     if keep and source:
         raise ConfigError(f"{at}.keep_blocks: cuts the base, not another experiment; remove from")
+    layers = known_layers(config["base"])
     if keep and layers and keep > layers:
         raise ConfigError(f"{at}.keep_blocks: {keep}, but the base has {layers} blocks; use fewer")
     return None
@@ -121,19 +127,8 @@ def _check_exits(
                 f"{where}: 'exits' leaves the model's own head as it is, which the base has not "
                 "trained; write heads, or start from an experiment (from)"
             )
-    if layers and keys["exits"] != "all":
-        for index, block in enumerate(keys["exits"]):
-            if block > layers:
-                raise ConfigError(
-                    f"{at}.exits[{index}]: {block}, but the base has {layers} blocks; use 1 to "
-                    f"{layers}"
-                )
-        if set(keys["exits"]) == {layers}:
-            raise ConfigError(f"{at}.exits: no exit before the last block; name an earlier one")
-    if not keys["targets"][keys["choose"]]:
-        raise ConfigError(
-            f"{at}.choose: '{keys['choose']}', but targets.{keys['choose']} is empty; add a target"
-        )
+    _check_blocks(at, keys, layers)
+    _check_targets(at, keys)
     variant = raw.get("splits")
     changes = config["split_variants"][variant] if variant else {}
     if not changes.get("calibration", config["splits"]["calibration"]):
@@ -143,3 +138,34 @@ def _check_exits(
             "calibration: {from: valid, fraction: 0.5}"
         )
     return {key: value for key, value in keys.items() if key not in _TRAINING}
+
+
+def _check_blocks(at: str, keys: dict, layers: int | None) -> None:
+    if layers and keys["exits"] != "all":
+        for index, block in enumerate(keys["exits"]):
+            if block > layers:
+                raise ConfigError(
+                    f"{at}.exits[{index}]: {block}, but the base has {layers} blocks; use 1 to "
+                    f"{layers}"
+                )
+        if set(keys["exits"]) == {layers}:
+            raise ConfigError(f"{at}.exits: no exit before the last block; name an earlier one")
+    exits = layers if keys["exits"] == "all" else len({*keys["exits"], layers or 0})
+    if keys["criterion"] == "patience" and exits and exits < 3:
+        raise ConfigError(
+            f"{at}.criterion: patience asks exits in a row to agree, and {exits} exits leave it "
+            "nothing to decide; use confidence"
+        )
+
+
+def _check_targets(at: str, keys: dict) -> None:
+    if not keys["targets"][keys["choose"]]:
+        raise ConfigError(
+            f"{at}.choose: '{keys['choose']}', but targets.{keys['choose']} is empty; add a target"
+        )
+    epsilons = [target["epsilon"] for target in keys["targets"]["risk"]]
+    for index, epsilon in enumerate(epsilons):
+        if epsilon in epsilons[:index]:
+            raise ConfigError(
+                f"{at}.targets.risk[{index}].epsilon: {epsilon:g} stands twice; keep one delta for it"
+            )

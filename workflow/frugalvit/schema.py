@@ -98,9 +98,15 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list)
 
 
+def _is_whole(_: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 _Validator = validators.extend(
     Draft202012Validator,
     {"properties": _fill_defaults(Draft202012Validator.VALIDATORS["properties"])},
+    # JSON takes 2.0 for an integer, Python's range does not.
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
 )
 
 

@@ -25,7 +25,8 @@ CUTS = sorted(
 )
 SHAPE = ("method", "dropout", "exits", "exit_head")  # settings that decide a model's shape
 EXIT_RUNS = "|".join(STUDY.exit_runs)
-PLAIN_RUNS = "|".join(run for run in STUDY.runs if run not in STUDY.exit_runs)
+# A pattern that matches nothing where there is no such run: an empty one would match everything.
+PLAIN_RUNS = "|".join(run for run in STUDY.runs if run not in STUDY.exit_runs) or "(?!)"
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 
 
@@ -42,11 +43,10 @@ def check_params():
     checked = {}
     for name, experiment in STUDY.experiments.items():
         run = STUDY.runs[experiment.final_runs[0]]
-        source = STUDY.experiments[experiment.source] if experiment.source else experiment
         checked[name] = {
             "settings": {
                 **{key: run.settings[key] for key in SHAPE if key in run.settings},
-                "keep_blocks": source.keep_blocks,
+                "keep_blocks": experiment.keep_blocks,
             },
             "schedule": [
                 {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
@@ -115,10 +115,7 @@ def point_params(wildcards):
 def cost_of(wildcards):
     """Measured cost of the network that a plain run shares with others: the base, whole or cut."""
     run = STUDY.runs[wildcards.run]
-    experiment = STUDY.experiments[run.experiment]
-    while experiment.source:
-        experiment = STUDY.experiments[experiment.source]
-    return f"<results>/base/{cost_name(experiment.keep_blocks)}.csv"
+    return f"<results>/base/{cost_name(STUDY.experiments[run.experiment].keep_blocks)}.csv"
 
 
 def cost_name(keep_blocks):

@@ -49,7 +49,7 @@ rule evaluate_exits:
     resources:
         gpu=COMPUTE["gpu"],
         mem_mb=COMPUTE["mem_mb"],
-        runtime=60,
+        runtime=COMPUTE["runtime"],
     params:
         experiment=lambda wildcards: STUDY.runs[wildcards.run].experiment,
         exits=lambda wildcards: STUDY.experiments[STUDY.runs[wildcards.run].experiment].exits,
@@ -82,7 +82,7 @@ rule measure_exits:
     resources:
         gpu=COMPUTE["gpu"],
         mem_mb=COMPUTE["mem_mb"],
-        runtime=60,
+        runtime=COMPUTE["runtime"],
     params:
         evaluation=STUDY.config["evaluation"],
         threads=COMPUTE["threads"],

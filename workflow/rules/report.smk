@@ -16,6 +16,7 @@ RIVALS = {
         rival: OF_EXPERIMENT[rival]["keep_blocks"]
         for rival in STUDY.shown
         if OF_EXPERIMENT[rival]["keep_blocks"]
+        and OF_EXPERIMENT[rival]["method"] == "fine_tune"
         and OF_EXPERIMENT[rival]["splits"] == OF_EXPERIMENT[name]["splits"]
     }
     for name in EXITS_SHOWN

@@ -1,5 +1,6 @@
 """Evaluate a run with early exits: thresholds from calibration images, then every split."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +18,8 @@ from frugalvit.inference.targets import calibrate
 from frugalvit.job import run_job
 from frugalvit.models.trained import load_run
 
+log = logging.getLogger(__name__)
+
 
 def main(snakemake):
     store, params = Store(Path(snakemake.input.store[0]).parent), snakemake.params
@@ -33,8 +36,12 @@ def main(snakemake):
     groups = store.groups(ids["calibration"])
     found = calibrate(params.experiment, params.exits, *splits["calibration"], groups, costs)
     point = found.deployed
-    print(f"deployed: {point.setting} {point.value} by {point.criterion} >= {point.threshold:.4f}")
-    print("\n".join(each.note for each in found.points if each.note))
+    log.info(
+        "in use: %s %s by %s >= %.4f", point.setting, point.value, point.criterion, point.threshold
+    )
+    for each in found.points:
+        if each.note:
+            log.info("%s %s: %s", each.setting, each.value, each.note)
     tables, metrics = [], {}
     for split in ("valid", "test"):
         logits, labels = splits[split]

@@ -26,13 +26,14 @@ def main(snakemake):
     params, evaluation = snakemake.params, snakemake.params.evaluation
     model, card = load_run(Path(snakemake.input.weights).parent)
     threads = min(snakemake.threads, params.threads)
-    fabric = make_fabric(snakemake.resources.gpu, threads)
+    fabric = make_fabric(snakemake.resources.gpu, threads, card["precision"])
     store = Store(Path(snakemake.input.store[0]).parent)
     ids = sample_ids(read_index(snakemake.input.assignments), evaluation["measure_images"])
     images, _ = ImageSet(store, ids, card["preprocessing"]).__getitems__(list(range(len(ids))))
     points = pd.read_csv(snakemake.input.points)
     temperatures = json.loads(Path(snakemake.input.calibration).read_text())["temperatures"]
-    models = models_of_points(fabric.setup_module(model.eval()).module, points, temperatures)
+    models = models_of_points(model.eval(), points, temperatures)
+    models = {name: fabric.setup_module(module) for name, module in models.items()}
     batch_sizes = [1, evaluation["throughput_batch"], LARGE_BATCH]
     seconds = evaluation["measure_seconds"]
     rows = measure_points(models, images, batch_sizes, threads, seconds, fabric.device)

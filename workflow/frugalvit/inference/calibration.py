@@ -17,6 +17,7 @@ from frugalvit.errors import DataError
 from frugalvit.inference.criteria import LEAST_PATIENCE, NEVER
 
 MINIMUM_IMAGES = 50
+MINIMUM_FITTING = 20  # of them, to fit one number an exit
 COLDEST, HOTTEST = 0.05, 20.0
 REMEDY = "raise splits.calibration.fraction or add images"
 
@@ -43,7 +44,8 @@ def split_calibration(
         Ascending positions of the images that fit, and of those that certify.
 
     Raises:
-        DataError: fewer than `MINIMUM_IMAGES` images, or too few groups for two parts.
+        DataError: fewer than `MINIMUM_IMAGES` images, fewer than `MINIMUM_FITTING` to fit, or too
+            few groups for two parts.
     """
     if len(groups) < MINIMUM_IMAGES:
         raise DataError(
@@ -60,6 +62,12 @@ def split_calibration(
         )
     chosen = np.random.default_rng(seed).permutation(count)[:certifying]
     certifies = np.isin(units, chosen)
+    if (fitting := int((~certifies).sum())) < MINIMUM_FITTING:
+        raise DataError(
+            f"splits.calibration.fraction: leaves {fitting} of {len(groups)} calibration images to "
+            f"fit temperatures, but at least {MINIMUM_FITTING} are needed: lower calibration.certify, "
+            f"{REMEDY}"
+        )
     return np.flatnonzero(~certifies).tolist(), np.flatnonzero(certifies).tolist()
 
 
@@ -144,7 +152,13 @@ def least_gflops(scores: Tensor, criterion: str, gflops: Sequence[float]) -> flo
 
 
 def for_drop(
-    scores: Tensor, criterion: str, right: Tensor, full_right: Tensor, drop: float
+    scores: Tensor,
+    criterion: str,
+    right: Tensor,
+    full_right: Tensor,
+    drop: float,
+    gflops: Sequence[float],
+    full_gflops: float,
 ) -> float:
     """The cheapest threshold whose accuracy is at most `drop` below the full model's.
 
@@ -154,13 +168,16 @@ def for_drop(
         right: whether the criterion's answer at each exit is right, `[images, exits]`.
         full_right: whether the plain model's answer is, `[images]`.
         drop: of accuracy; 0.01 is one point.
+        gflops: of an image that leaves at each exit, ascending.
+        full_gflops: of the plain model.
 
     Returns:
-        `NEVER` where no threshold does.
+        `NEVER` where no threshold does that costs less than the plain model, which asks no exit.
     """
     thresholds, accuracy = threshold_curve(scores, right)
+    _, cost = threshold_curve(scores, torch.tensor(gflops, dtype=torch.float64))
     kept = accuracy >= full_right.double().mean() - drop - 1e-9
-    passing = (kept & _allowed(thresholds, criterion)).nonzero()
+    passing = (kept & (cost < full_gflops) & _allowed(thresholds, criterion)).nonzero()
     return _between(thresholds, int(passing[-1]), criterion) if len(passing) else NEVER
 
 

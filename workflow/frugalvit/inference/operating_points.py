@@ -14,7 +14,13 @@ from torchmetrics.functional.classification import multiclass_f1_score
 
 from frugalvit.columns import OPERATING_POINTS
 from frugalvit.inference.calibration import for_budget, for_drop, least_gflops
-from frugalvit.inference.criteria import NEVER, first_exits, log_probabilities, score_exits
+from frugalvit.inference.criteria import (
+    NEVER,
+    decide,
+    first_exits,
+    log_probabilities,
+    score_exits,
+)
 from frugalvit.inference.risk import Certificate
 
 EVALUATED = OPERATING_POINTS[4:]
@@ -110,6 +116,7 @@ def drop_point(
     logits: Tensor,
     labels: Tensor,
     temperatures: Sequence[float] | Tensor,
+    costs: Costs,
 ) -> Point:
     """The cheapest point at most `drop` below the full model's accuracy on calibration images.
 
@@ -121,21 +128,42 @@ def drop_point(
         logits: of calibration images, `[images, exits, classes]`.
         labels: theirs, `[images]`.
         temperatures: one an exit.
+        costs: of the exits.
     """
     scores, _ = score_exits(logits, temperatures, criterion)
     right, full_right = correctness(logits, labels, temperatures, criterion)
-    threshold = for_drop(scores, criterion, right, full_right, drop)
+    cost = (costs.gflops, costs.full_gflops)
+    threshold = for_drop(scores, criterion, right, full_right, drop, *cost)
     note = ""
     if threshold == NEVER:
         note = (
-            f"every threshold of {criterion} loses more than {drop:g} on the calibration images: "
-            "the full model is used"
+            f"every threshold of {criterion} that costs less than the full model loses more than "
+            f"{drop:g} on the calibration images: the full model is used"
         )
     return Point("drop", drop, criterion, threshold, note)
 
 
-def risk_point(certificate: Certificate, criterion: str) -> Point:
-    """The point that a certificate from `inference.risk` allows."""
+def risk_point(
+    certificate: Certificate,
+    criterion: str,
+    logits: Tensor,
+    temperatures: Sequence[float] | Tensor,
+    costs: Costs,
+) -> Point:
+    """The point that a certificate from `inference.risk` allows.
+
+    The full model, which loses nothing, where that is cheaper on calibration images; other
+    arguments as above.
+    """
+    if certificate.threshold != NEVER:
+        left, _ = decide(logits, temperatures, criterion, certificate.threshold)
+        mean = torch.tensor(costs.gflops, dtype=torch.float64)[left].mean().item()
+        if mean >= costs.full_gflops:
+            note = (
+                f"what a drop of at most {certificate.epsilon:g} allows costs as much as the full "
+                "model, which is used"
+            )
+            return Point("risk", certificate.epsilon, criterion, NEVER, note)
     note = certificate.note or (
         f"drop at most {certificate.epsilon:g} with probability {1 - certificate.delta:g}, shown "
         f"on n = {certificate.n} (p = {certificate.p_value:.2g})"

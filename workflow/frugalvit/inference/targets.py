@@ -48,7 +48,7 @@ def check_targets(experiment: str, how: dict, groups: Sequence[str]) -> None:
         ConfigError: too small an epsilon.
         DataError: too few images.
     """
-    _, certifying = split_calibration(groups, how["calibration"]["certify"], _seed(how))
+    _, certifying = split_calibration(groups, _certify_share(how), _seed(how))
     kept = [groups[place] for place in certifying]
     for index, target in enumerate(how["targets"]["risk"]):
         check_epsilon(kept, target["epsilon"], target["delta"], _risk_key(experiment, index))
@@ -75,17 +75,18 @@ def calibrate(
     Raises:
         ConfigError, DataError: as `check_targets`.
     """
-    fitting, certifying = split_calibration(groups, how["calibration"]["certify"], _seed(how))
+    fitting, certifying = split_calibration(groups, _certify_share(how), _seed(how))
     temperatures = fit_temperatures(logits[fitting], labels[fitting])
     criterion, targets = how["criterion"], how["targets"]
     points = [full_point(criterion)]
     for share in targets["budget"]:
         points.append(budget_point(share, criterion, logits, temperatures, costs))
     for drop in targets["drop"]:
-        points.append(drop_point(drop, criterion, logits, labels, temperatures))
+        points.append(drop_point(drop, criterion, logits, labels, temperatures, costs))
     kept = (logits[certifying], labels[certifying])
-    scores, _ = score_exits(kept[0], temperatures, criterion)
-    right, full_right = correctness(*kept, temperatures, criterion)
+    if targets["risk"]:
+        scores, _ = score_exits(kept[0], temperatures, criterion)
+        right, full_right = correctness(*kept, temperatures, criterion)
     for index, target in enumerate(targets["risk"]):
         certificate = certify(
             scores,
@@ -98,12 +99,17 @@ def calibrate(
             _seed(how),
             key=_risk_key(experiment, index),
         )
-        points.append(risk_point(certificate, criterion))
+        points.append(risk_point(certificate, criterion, logits, temperatures, costs))
     deployed = next(place for place, point in enumerate(points) if point.setting == how["choose"])
     points[deployed] = replace(points[deployed], chosen=True)
     for each in CRITERIA:
         points += curve_points(each, how["curve"], logits, temperatures, costs)
     return Calibration(torch.as_tensor(temperatures), points, len(fitting), len(certifying))
+
+
+def _certify_share(how: dict) -> float:
+    """Nothing is kept apart for a promise that nobody asked for."""
+    return how["calibration"]["certify"] if how["targets"]["risk"] else 0.0
 
 
 def _seed(how: dict) -> int:

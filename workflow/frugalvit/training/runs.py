@@ -1,5 +1,6 @@
 """A run on disk: trained from its inputs, reused from a twin, loaded again."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -124,7 +125,15 @@ def train_run(
         sources["source"] = sha256_file(files.source / "weights.safetensors")
     for abandoned in files.folder.glob(f"{SCRATCH}*"):
         shutil.rmtree(abandoned)
-    stamp = fingerprint(settings=settings, code=code, batch_size=batch_size, **sources)
+    stamp = fingerprint(
+        settings=settings,
+        code=code,
+        batch_size=batch_size,
+        base=[base_card["architecture"], base_card["preprocessing"]],
+        pixels=hashlib.sha256(store.images("train")[:1].tobytes()).hexdigest(),
+        precision=str(fabric._precision.precision),
+        sources=sources,
+    )
     objectives = objective_for(settings, model)
     trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
     progress = trainer.fit()
