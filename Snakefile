@@ -62,6 +62,7 @@ wildcard_constraints:
     run="|".join(STUDY.runs),
 
 
+include: "workflow/rules/shown.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/exit_figures.smk"
 include: "workflow/rules/tables.smk"
@@ -85,6 +86,7 @@ if RESULTS_ALONE:
 else:
 
     include: "workflow/rules/common.smk"
+    include: "workflow/rules/params.smk"
     include: "workflow/rules/data.smk"
     include: "workflow/rules/base.smk"
     include: "workflow/rules/fine_tune.smk"

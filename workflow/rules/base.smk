@@ -61,7 +61,9 @@ rule export_base:
         "../scripts/export_base.py"
 
 
-# Apart from the export: an edited schedule must not remake the base that every run starts from.
+# Apart from the export: an edited schedule must not remake the base that every run starts from. First
+# of all that can run: what it refuses should not be trained. No rule waits for it, or a changed target
+# would train anew.
 rule check_freeze:
     input:
         store=STORE,
@@ -71,6 +73,7 @@ rule check_freeze:
         "<results>/base/freeze_check.json",
     log:
         "<logs>/check_freeze.log",
+    priority: 100
     conda:
         FULL_ENV
     resources:

@@ -23,7 +23,6 @@ CUTS = sorted(
     {experiment.keep_blocks for experiment in STUDY.experiments.values()} | {None},
     key=lambda keep: keep or 0,
 )
-SHAPE = ("method", "dropout", "exits", "exit_head")  # settings that decide a model's shape
 EXIT_RUNS = "|".join(STUDY.exit_runs)
 # A pattern that matches nothing where there is no such run: an empty one would match everything.
 PLAIN_RUNS = "|".join(run for run in STUDY.runs if run not in STUDY.exit_runs) or "(?!)"
@@ -36,25 +35,6 @@ def pretrained():
         return []
     ready_made = BASE_CONFIG["pretrain"]["ready_made"]
     return [ready_made, Path(ready_made).with_name("card.json")] if ready_made else PRETRAINED
-
-
-def check_params():
-    """What the early check reads of each experiment: shape, schedule, and what is to be certified."""
-    checked = {}
-    for name, experiment in STUDY.experiments.items():
-        run = STUDY.runs[experiment.final_runs[0]]
-        checked[name] = {
-            "settings": {
-                **{key: run.settings[key] for key in SHAPE if key in run.settings},
-                "keep_blocks": experiment.keep_blocks,
-            },
-            "schedule": [
-                {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
-            ],
-            "splits": experiment.splits,
-            "exits": experiment.exits,
-        }
-    return checked
 
 
 def features_of(wildcards):
@@ -89,29 +69,6 @@ def splits_of(wildcards):
     return f"<results>/{experiment.splits}/assignments.csv"
 
 
-def run_params(wildcards):
-    """Everything of the config that a run depends on, and nothing else."""
-    run = STUDY.runs[wildcards.run]
-    return {
-        "run": run.id,
-        "experiment": run.experiment,
-        "settings": run.settings,
-        "candidates": list(run.candidates),
-        "views": run.feature_sets,
-    }
-
-
-def point_params(wildcards):
-    """Columns that name the run of an operating point."""
-    run = STUDY.runs[wildcards.run]
-    return {
-        "experiment": run.experiment,
-        "run": run.id,
-        "seed": run.seed,
-        "method": STUDY.experiments[run.experiment].method,
-    }
-
-
 def cost_of(wildcards):
     """Measured cost of the network that a plain run shares with others: the base, whole or cut."""
     run = STUDY.runs[wildcards.run]
@@ -129,19 +86,6 @@ def histories_of(wildcards):
         "<results>/runs/{run}/history.csv",
         run=STUDY.experiments[wildcards.experiment].search_runs,
     )
-
-
-def search_params(wildcards):
-    """The grid's points, and the point and seed of each search run."""
-    experiment = STUDY.experiments[wildcards.experiment]
-    runs = [STUDY.runs[run] for run in experiment.search_runs]
-    return {
-        "points": experiment.points,
-        "runs": [
-            {"run": run.id, "point": run.point, "seed": run.seed, "keep": run.settings["keep"]}
-            for run in runs
-        ],
-    }
 
 
 def plain_features_of(wildcards):

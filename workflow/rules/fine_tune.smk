@@ -34,8 +34,6 @@ rule train_run:
         features=features_of,
         search=search_of,
         source=source_of,
-        # What the early checks refuse must not train first; what they wrote has no part in it.
-        checked=ancient("<results>/base/freeze_check.json"),
     output:
         weights="<results>/runs/{run}/weights.safetensors",
         card="<results>/runs/{run}/card.json",

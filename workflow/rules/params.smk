@@ -1,0 +1,58 @@
+# What rules look up of the configuration for one run or experiment, and nothing else of it.
+
+SHAPE = ("method", "dropout", "exits", "exit_head")  # settings that decide a model's shape
+
+
+def check_params():
+    """What the early check reads of each experiment: shape, schedule, and what is to be certified."""
+    checked = {}
+    for name, experiment in STUDY.experiments.items():
+        run = STUDY.runs[experiment.final_runs[0]]
+        checked[name] = {
+            "settings": {
+                **{key: run.settings[key] for key in SHAPE if key in run.settings},
+                "keep_blocks": experiment.keep_blocks,
+            },
+            "schedule": [
+                {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
+            ],
+            "splits": experiment.splits,
+            "exits": experiment.exits,
+        }
+    return checked
+
+
+def run_params(wildcards):
+    """Everything of the config that a run depends on, and nothing else."""
+    run = STUDY.runs[wildcards.run]
+    return {
+        "run": run.id,
+        "experiment": run.experiment,
+        "settings": run.settings,
+        "candidates": list(run.candidates),
+        "views": run.feature_sets,
+    }
+
+
+def point_params(wildcards):
+    """Columns that name the run of an operating point."""
+    run = STUDY.runs[wildcards.run]
+    return {
+        "experiment": run.experiment,
+        "run": run.id,
+        "seed": run.seed,
+        "method": STUDY.experiments[run.experiment].method,
+    }
+
+
+def search_params(wildcards):
+    """The grid's points, and the point and seed of each search run."""
+    experiment = STUDY.experiments[wildcards.experiment]
+    runs = [STUDY.runs[run] for run in experiment.search_runs]
+    return {
+        "points": experiment.points,
+        "runs": [
+            {"run": run.id, "point": run.point, "seed": run.seed, "keep": run.settings["keep"]}
+            for run in runs
+        ],
+    }
