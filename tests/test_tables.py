@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from frugalvit.columns import OPERATING_POINTS
 from frugalvit.data.checks import checks_table
 from frugalvit.evaluation.summary import COLUMNS, summarize
 from frugalvit.figures import checks_table as checks_page
@@ -11,7 +12,7 @@ METRICS = {"n": 10, "accuracy": 0.5, "macro_f1": 0.4, "loss": 1.0, "ece": 0.1}
 CARD = {"method": "fine_tune", "train_seconds": 2.0, "peak_memory_mb": 9.0, "device": "cpu"}
 COST = pd.DataFrame(
     {
-        "batch_size": [1, 32], "gflops": 2.0, "latency_ms": [3.0, None],
+        "model": "fine_tune", "batch_size": [1, 32], "gflops": 2.0, "latency_ms": [3.0, None],
         "images_per_s": [300.0, 900.0], "params_m": 4.0,
     }
 )  # fmt: skip
@@ -25,7 +26,8 @@ def summary_of(*rows):
         run = {"run": name, "experiment": experiment, "seed": seed, "point": point}
         runs.append((run, {split: METRICS | change for split, change in splits.items()}, CARD))
     costs = {run["run"]: COST for run, *_ in runs if run["point"] is None}
-    return summarize("study", runs, costs, {"search": 1})
+    points = pd.DataFrame(columns=OPERATING_POINTS)
+    return summarize("study", runs, costs, {"search": 1}, points, 32)
 
 
 def test_a_row_a_run_and_split_and_empty_where_there_is_no_meaning():
@@ -40,6 +42,36 @@ def test_a_row_a_run_and_split_and_empty_where_there_is_no_meaning():
     assert table["selected"].tolist() == [None, None, False, True, True, True]
     assert table.loc[0, ["gflops", "latency_ms", "images_per_s"]].tolist() == [2.0, 3.0, 900.0]
     assert table.loc[2, ["gflops", "latency_ms", "images_per_s"]].isna().all()
+
+
+def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page():
+    def point(setting, value, threshold, chosen, **measured):
+        row = {"run": "early-s0", "seed": 0, "split": "test", "n": 10, "macro_f1": 0.4}
+        row |= {"setting": setting, "value": value, "threshold": threshold, "chosen": chosen}
+        return row | measured
+
+    used = {"accuracy": 0.8, "gflops": 1.0, "latency_ms": 2.0, "images_per_s": 1500.0}
+    full = {"accuracy": 0.9, "gflops": 2.0, "latency_ms": 3.5, "images_per_s": 800.0}
+    points = pd.DataFrame(
+        [
+            point("full", None, float("inf"), False, **full),
+            point("budget", 0.5, 0.7, True, **used),
+            point("drop", 0.01, 0.9, False, **used | {"accuracy": 0.85}),
+            point("confidence", 0.5, 0.7, False, **used),
+        ]
+    )
+    cost = pd.concat([COST.assign(model="full"), COST.assign(model="confidence", params_m=5.0)])
+    run = {"run": "early-s0", "experiment": "early", "seed": 0, "point": None}
+    runs = [(run, {"test": METRICS | {"accuracy": 0.8}}, CARD | {"method": "early_exit"})]
+    table = summarize("study", runs, {"early-s0": cost}, {}, points, 32).set_index("experiment")
+    assert list(table.index) == ["early", "early:full", "early:drop 0.01"]
+    assert table["accuracy"].tolist() == [0.8, 0.9, 0.85]
+    assert table["gflops"].tolist() == [1.0, 2.0, 1.0]
+    assert table["params_m"].tolist() == [5.0, 4.0, 5.0]
+    page = results_table.draw(table.reset_index(), ["early"])
+    assert "early:drop 0.01" in page
+    other = table.reset_index().replace({"experiment": {"early": "other"}})
+    assert "early:full" not in results_table.draw(other, ["other"])
 
 
 def test_the_page_marks_the_best_of_each_test_set():

@@ -253,7 +253,7 @@ def draw_criteria(
         if full:
             rule = {"color": INK, "linewidth": 0.6, "linestyle": (0, (4, 2)), "zorder": 1}
             axes.axhline(full.mean("accuracy") * 100, **rule)
-        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
         tick_percents(axes, 4)
         axes.grid()
         axes.tick_params(labelleft=number == 0)
