@@ -8,6 +8,7 @@ from frugalvit.devices import make_fabric
 from frugalvit.models.base import build_from_base, load_base
 from frugalvit.schema import validate
 from frugalvit.training.features import extract_to_file, image_sets
+from frugalvit.training.loop import Trainer
 from frugalvit.training.runs import RunFiles
 from tests.bases import make_random_base
 
@@ -53,3 +54,18 @@ def weights_bytes(folder):
 
 class KilledError(BaseException):
     """Stands for SIGKILL: nothing in the loop may catch it."""
+
+
+def killed_after(last_epoch):
+    """A Trainer that dies once it has saved an epoch."""
+
+    class Killed(Trainer):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.after_epoch = self.die
+
+        def die(self, epoch):
+            if epoch == last_epoch:
+                raise KilledError
+
+    return Killed

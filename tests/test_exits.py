@@ -20,10 +20,9 @@ from frugalvit.models.base import load_base
 from frugalvit.models.exits import EarlyExits, exit_blocks
 from frugalvit.models.trained import load_run
 from frugalvit.schema import merge, validate
-from frugalvit.training import loop
 from frugalvit.training.objectives import ExitClassification
 from frugalvit.training.runs import RunFiles, train_run
-from tests.small_study import KilledError, files_of, weights_bytes
+from tests.small_study import KilledError, files_of, killed_after, weights_bytes
 
 ARCHITECTURE = {
     "image_size": 24, "patch_size": 8, "num_layers": 4, "num_heads": 2, "hidden_dim": 16,
@@ -197,32 +196,21 @@ def test_cached_and_live_exits_agree(study, tmp_path, head):
         assert torch.allclose(from_cache, predict(fabric, cached, images, 7), atol=1e-5)
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 3])
-def test_a_killed_run_with_exits_ends_as_one_never_killed(
-    study, tmp_path, monkeypatch, killed_after
-):
+@pytest.mark.parametrize("last_epoch", [1, 2, 3])
+def test_a_killed_run_with_exits_ends_as_one_never_killed(study, tmp_path, monkeypatch, last_epoch):
     settings = settings_for(
         {"train": "heads", "epochs": 2}, {"train": {"blocks": 2}}, {"train": "exits"},
         exits={"exit_head": HEADS["shallow conv"]},
     )  # fmt: skip
     train(files_of(study, tmp_path / "whole"), settings)
 
-    def kill(epoch):
-        if epoch == killed_after:
-            raise KilledError
-
-    class Killed(loop.Trainer):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            self.after_epoch = kill
-
-    monkeypatch.setattr("frugalvit.training.runs.Trainer", Killed)
+    monkeypatch.setattr("frugalvit.training.runs.Trainer", killed_after(last_epoch))
     with pytest.raises(KilledError):
         train(files_of(study, tmp_path / "killed"), settings)
     monkeypatch.undo()
     (tmp_path / "killed" / ".tokens-left").mkdir()  # what SIGKILL leaves behind
     _, progress = train(files_of(study, tmp_path / "killed"), settings)
-    assert progress.resumed_after == [killed_after]
+    assert progress.resumed_after == [last_epoch]
     assert weights_bytes(tmp_path / "killed") == weights_bytes(tmp_path / "whole")
     assert not list((tmp_path / "killed").glob(".tokens-*"))
 
@@ -256,15 +244,7 @@ def test_a_changed_source_discards_the_checkpoint(study, tmp_path, monkeypatch, 
         plain = files_of(study, tmp_path / "exits", cached=False)
         return train(RunFiles(*[getattr(plain, key) for key in FILES], source), settings)
 
-    class Killed(loop.Trainer):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            self.after_epoch = self.die
-
-        def die(self, epoch):
-            raise KilledError
-
-    monkeypatch.setattr("frugalvit.training.runs.Trainer", Killed)
+    monkeypatch.setattr("frugalvit.training.runs.Trainer", killed_after(1))
     with pytest.raises(KilledError):
         start(tmp_path / "tuned")
     monkeypatch.undo()

@@ -25,7 +25,7 @@ from frugalvit.training import loop
 from frugalvit.training.runs import train_run
 from frugalvit.training.search import kept_epoch, select_point
 from frugalvit.training.stage import Patience, rate_factor
-from tests.small_study import KilledError, files_of, weights_bytes
+from tests.small_study import KilledError, files_of, killed_after, weights_bytes
 
 HEAD, ALL, LAST_TWO = "head", "all", {"blocks": 2}
 
@@ -80,9 +80,9 @@ def test_one_seed_gives_one_file_and_another_gives_another(study, tmp_path, name
     assert weights_bytes(tmp_path / "a") != weights_bytes(tmp_path / "c")
 
 
-@pytest.mark.parametrize("killed_after", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("last_epoch", [1, 2, 3, 4, 5])
 def test_a_run_killed_in_any_epoch_ends_as_one_never_killed(
-    study, tmp_path, monkeypatch, killed_after
+    study, tmp_path, monkeypatch, last_epoch
 ):
     settings = settings_for(
         {"train": HEAD, "epochs": 2, "lr_schedule": "cosine", "warmup_epochs": 1},
@@ -92,22 +92,13 @@ def test_a_run_killed_in_any_epoch_ends_as_one_never_killed(
     )
     train(study, tmp_path / "whole", settings)
 
-    def kill(epoch):
-        if epoch == killed_after:
-            raise KilledError
-
-    class Killed(loop.Trainer):
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            self.after_epoch = kill
-
-    monkeypatch.setattr("frugalvit.training.runs.Trainer", Killed)
+    monkeypatch.setattr("frugalvit.training.runs.Trainer", killed_after(last_epoch))
     with pytest.raises(KilledError):
         train(study, tmp_path / "killed", settings)
     assert (tmp_path / "killed" / "last.ckpt").exists()
     monkeypatch.undo()
     _, progress = train(study, tmp_path / "killed", settings)
-    assert progress.resumed_after == [killed_after]
+    assert progress.resumed_after == [last_epoch]
     assert weights_bytes(tmp_path / "killed") == weights_bytes(tmp_path / "whole")
     histories = [
         pd.read_csv(tmp_path / run / "history.csv").drop(columns="seconds")
