@@ -142,8 +142,10 @@ def test_every_parameter_belongs_to_a_part():
     blocks = {f"block {k}" for k in (1, 2, 3)}
     assert parts == {"patch_embedding", "positions", "norm", "head", *blocks}
     assert parameter_part("encoder.layers.encoder_layer_11.mlp.0.weight") == "block 12"
-    with pytest.raises(ValueError, match="exits"):
-        parameter_part("exits.0.weight")
+    assert parameter_part("exits.3.classifier.weight") == "exits"
+    assert parameter_part("backbone.heads.head.weight") == "head"
+    with pytest.raises(ValueError, match="gates"):
+        parameter_part("gates.0.weight")
 
 
 def test_part_counts_add_up():
