@@ -6,15 +6,9 @@ import torch
 from timm.layers import set_fused_attn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frugalvit.evaluation.cost import (
-    COLUMNS,
-    block_flops,
-    flops_by_part,
-    measure,
-    num_tokens,
-    vit_flops,
-)
+from frugalvit.evaluation.cost import COLUMNS, measure
 from frugalvit.models.backbone import build, named_architecture
+from frugalvit.models.flops import block_flops, flops_by_part, num_tokens, vit_flops
 
 SMALL = {
     "image_size": 16,

@@ -5,10 +5,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frugalvit.evaluation.cost import COLUMNS, num_tokens, vit_flops
+from frugalvit.evaluation.cost import COLUMNS
 from frugalvit.evaluation.exit_cost import exit_flops, head_flops, measure_points
 from frugalvit.models.backbone import build
 from frugalvit.models.exits import EarlyExits
+from frugalvit.models.flops import num_tokens, vit_flops
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 4, "num_heads": 2, "hidden_dim": 16,

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from frugalvit.card import environment
 from frugalvit.devices import device_name
-from frugalvit.evaluation.cost import vit_flops
 from frugalvit.evaluation.exit_cost import exit_flops, measure_points
 from frugalvit.inference.criteria import State, step_of
 from frugalvit.inference.exiting import Exiting
 from frugalvit.models.backbone import build, named_architecture
 from frugalvit.models.exits import EarlyExits, exit_blocks
+from frugalvit.models.flops import vit_flops
 
 BATCH, CLASSES, SECONDS = 32, 102, 12.0
 SAVED = (0.3, 0.45, 0.6)

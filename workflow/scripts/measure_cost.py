@@ -7,10 +7,11 @@ import pandas as pd
 from frugalvit.card import write_csv
 from frugalvit.data.store import Store
 from frugalvit.devices import make_fabric
-from frugalvit.evaluation.cost import COLUMNS, measure, vit_flops
+from frugalvit.evaluation.cost import COLUMNS, measure
 from frugalvit.job import run_job
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.base import build_from_base
+from frugalvit.models.flops import vit_flops
 
 
 def main(snakemake):

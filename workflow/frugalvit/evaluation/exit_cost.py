@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from frugalvit.devices import device_name, peak_memory_mb
-from frugalvit.evaluation.cost import flops_by_part, num_tokens
 from frugalvit.models.exits import head_kind
+from frugalvit.models.flops import flops_by_part, num_tokens
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import encode
-from frugalvit.evaluation.cost import vit_flops
 from frugalvit.evaluation.exit_cost import exit_flops
 from frugalvit.evaluation.metrics import classification_metrics
 from frugalvit.inference.operating_points import Costs
+from frugalvit.models.flops import vit_flops
 
 COLUMNS = [
     "exit", "split", "n", "accuracy", "macro_f1", "loss", "ece", "temperature",
