@@ -65,6 +65,7 @@ wildcard_constraints:
 include: "workflow/rules/shown.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/exit_figures.smk"
+include: "workflow/rules/token_figures.smk"
 include: "workflow/rules/tables.smk"
 
 
@@ -73,6 +74,7 @@ rule all:
     input:
         rules.figures.input,
         rules.tabulate_results.output,
+        rules.tabulate_tokens.output if TOKENS_SHOWN else [],
         expand(rules.tabulate_checks.output, splits=SPLITS_FOLDERS),
         [] if RESULTS_ALONE else "<results>/base/freeze_check.json",
 
@@ -95,3 +97,11 @@ else:
     if STUDY.exit_runs:
 
         include: "workflow/rules/early_exit.smk"
+
+    if STUDY.token_runs:
+
+        include: "workflow/rules/tokens.smk"
+
+    if ADAPTIVE_SEEDS:
+
+        include: "workflow/rules/measure.smk"

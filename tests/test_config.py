@@ -124,7 +124,7 @@ MISTAKES = {
     "heads do not divide": ("base.architecture.num_heads", 5, "base.architecture.num_heads: 5 heads"),
     "digit over the canvas": ("dataset.digits.size", [10, 30], "dataset.digits.size: [10, 30]"),
     "no model": ("base", {"source": "torchvision", "image_size": 24}, "base.model: missing"),
-    "exits of a plain model": (f"{FROZEN}.exits", "all", f"{FROZEN}.exits: only early exits have this"),
+    "exits of a plain model": (f"{FROZEN}.exits", "all", "exits: only method early_exit has this"),
     "all heads of a plain model": (f"{SCHEDULE}.0.train", "heads", "'heads' is for method early_exit"),
     "more blocks kept than exist": (f"{FROZEN}.keep_blocks", 7, "keep_blocks: 7, but the base has 6"),
     "no such source": (f"{FROZEN}.from", "molten", f"{FROZEN}.from: no experiment 'molten'"),

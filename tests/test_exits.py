@@ -128,7 +128,7 @@ def test_every_head_overfits_32_images(head):
     objective = ExitClassification(model.exit_after, 1.0, NO_DISTILLATION)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=0.05)
     for _ in range(150):
-        loss = objective.losses(model(images), labels)["loss"]
+        loss = objective.losses(model(images), labels, images)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -155,7 +155,7 @@ def test_no_head_gets_the_softmax_twice():
     logits = torch.zeros(1, 3, 5)
     logits[..., 2] = 50.0
     objective = ExitClassification([1, 2, 3], 0.0, NO_DISTILLATION)
-    assert objective.losses(logits, torch.tensor([2]))["loss"] < 1e-6
+    assert objective.losses(logits, torch.tensor([2]), None)["loss"] < 1e-6
     objective.counts(logits, torch.tensor([2]))
     line = objective.lines({f"accuracy_exit_{k}": 1.0 for k in (1, 2, 3)})[0]
     assert "largest probability 1.0000, predicted 2, actual 2" in line
@@ -166,16 +166,16 @@ def test_losses_weigh_depth_and_learn_from_the_full_model():
     logits = torch.randn(8, 3, 5, requires_grad=True)
     labels = torch.randint(5, (8,))
     each = [torch.nn.functional.cross_entropy(logits[:, k], labels) for k in range(3)]
-    losses = ExitClassification([2, 4, 6], 1.0, NO_DISTILLATION).losses(logits, labels)
+    losses = ExitClassification([2, 4, 6], 1.0, NO_DISTILLATION).losses(logits, labels, None)
     expected = (each[0] * 1 + each[1] * 2 + each[2] * 3) / 6
     assert losses["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     taught = ExitClassification([2, 4, 6], 1.0, {"weight": 1.0, "temperature": 2.0})
-    (gradient,) = torch.autograd.grad(taught.losses(logits, labels)["loss"], logits)
+    (gradient,) = torch.autograd.grad(taught.losses(logits, labels, None)["loss"], logits)
     alone = torch.autograd.grad(each[2] * 3 / 6, logits)[0]
     assert torch.allclose(gradient[:, 2], alone[:, 2], atol=1e-6)  # the teacher learns from labels
     assert gradient[:, 0].abs().sum() > 0
     same = logits[:, -1:].expand(-1, 3, -1)
-    assert taught.losses(same, labels)["distillation"].abs() < 1e-6
+    assert taught.losses(same, labels, None)["distillation"].abs() < 1e-6
 
 
 @pytest.mark.parametrize("head", ["linear", "shallow conv"])

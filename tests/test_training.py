@@ -270,7 +270,7 @@ def test_plateau_lowers_the_rate_when_validation_loss_stalls():
     patience = Patience()
     factors = []
     for loss in (1.0, 0.9, 0.95, 0.95, 0.8, 0.9, 0.9):
-        patience.update(phase, loss, accuracy=0.5)
+        patience.update(phase, loss, score=[0.5])
         factors.append(patience.factor)
     assert factors == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1, 0.01])
 

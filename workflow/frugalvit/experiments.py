@@ -12,6 +12,7 @@ from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.schedules import HEADS
 from frugalvit.schema import key_path, load_schema, merge, validate
+from frugalvit.token_keys import TRAINING_FREE, distils
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -30,6 +31,7 @@ class Run:
     ] = ()  # settings at every grid point: a final run takes the winner's
     source: str | None = None  # run that it starts from; the base where None
     base_backbone: bool = True  # whether it starts with the base's backbone, be it another run's
+    teacher: str | None = None  # run whose answers it learns from besides the labels
 
     @property
     def feature_sets(self) -> list[str]:
@@ -43,6 +45,8 @@ class Run:
     def head_only(self) -> bool:
         """Whether the backbone stays the base's, so that cached features serve evaluation too."""
         possible = self.candidates or (self.settings,)
+        if self.settings["method"] == "avit":
+            return False  # its class token leaves earlier than the cached one
         return self.base_backbone and all(
             settings["cache_features"] and all(p["train"] in HEADS for p in settings["schedule"])
             for settings in possible
@@ -63,7 +67,9 @@ class Experiment:
     points: list[dict]  # grid points: setting -> value
     source: str | None = None  # experiment that it starts from
     keep_blocks: int | None = None  # of the base, be it through its source; all where None
-    exits: dict | None = None  # how thresholds of early exits are made; no part of training
+    # How the trained model is evaluated; no part of training.
+    exits: dict | None = None  # thresholds of early exits
+    tokens: dict | None = None  # tokens that halt, merge or are pruned
 
     @property
     def runs(self) -> list[str]:
@@ -93,13 +99,14 @@ def expand(
         raise ConfigError(f"{at}.splits: no split variant '{variant}'; split_variants has {known}")
     source = sources[raw["from"]] if "from" in raw else None
     start = source[0] if source else None
-    exits = method_keys.check(at, raw, config, start, seeds)
+    baseline = sources[raw["baseline"]][0] if "baseline" in raw else start
+    found = method_keys.check(at, raw, config, start, baseline, seeds)
     layers = method_keys.depth(raw, config, start)
     grid = raw.get("grid")
     points = _grid_points(grid) if grid else []
     chosen = [_apply_point(at, raw, point) for point in points]
     for variation in chosen:
-        method_keys.check(at, variation, config, start, seeds)
+        method_keys.check(at, variation, config, start, baseline, seeds)
     runs: dict[str, Run] = {}
     for index, variation in enumerate(chosen):
         for seed in grid["seeds"] or seeds[:1]:
@@ -122,6 +129,7 @@ def expand(
             candidates=candidates,
             source=before.id if before else None,
             base_backbone=before is None or before.head_only,
+            teacher=f"{baseline.name}-s{seed}" if baseline and distils(raw) else None,
         )
         final_runs.append(identity)
     experiment = Experiment(
@@ -135,7 +143,8 @@ def expand(
         points=points,
         source=raw.get("from"),
         keep_blocks=raw.get("keep_blocks") or (start.keep_blocks if start else None),
-        exits=exits,
+        exits=found.exits,
+        tokens=found.tokens,
     )
     return experiment, runs
 
@@ -154,7 +163,7 @@ def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -
 
 def feature_sets(settings: dict) -> list[str]:
     """Names of the cached view sets that a run with these settings reads."""
-    first = settings["schedule"][0]
+    first = settings["schedule"][0] if settings["schedule"] else {"train": None}
     if first["train"] not in HEADS or not settings["cache_features"]:
         return []
     if "conv" in (settings.get("exit_head") or {}).values():
@@ -174,7 +183,7 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
 
 def _check_views(at: str, settings: dict) -> None:
     """Head phases on the base's features share one set of cached views."""
-    first = settings["schedule"][0]
+    first = next(iter(settings["schedule"]), None)
     for index, phase in enumerate(settings["schedule"]):
         if phase["train"] not in HEADS:
             return
@@ -186,6 +195,8 @@ def _check_views(at: str, settings: dict) -> None:
 
 
 def _resolve_epochs(at: str, raw: dict) -> list[dict]:
+    if raw["method"] in TRAINING_FREE:
+        return []
     schedule = copy.deepcopy(raw["schedule"])
     rest = [index for index, phase in enumerate(schedule) if phase["epochs"] == "rest"]
     if not rest:
@@ -237,7 +248,7 @@ def _apply_point(at: str, raw: dict, point: dict) -> dict:
     chosen = copy.deepcopy({key: value for key, value in raw.items() if key != "grid"})
     for setting, value in point.items():
         where = f"{at}.grid.parameters.{setting}"
-        if setting in ("splits", "seeds", "method", "from", "keep_blocks"):
+        if setting in ("splits", "seeds", "method", "from", "baseline", "keep_blocks"):
             raise ConfigError(f"{where}: a grid cannot vary this; write one experiment for each")
         steps = [int(index) if index else key for key, index in _STEP.findall(setting)]
         place: Any = chosen

@@ -2,8 +2,10 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from frugalvit import token_keys
 from frugalvit.errors import ConfigError
 from frugalvit.schema import load_schema, validate
 
@@ -18,6 +20,12 @@ TORCHVISION_LAYERS = {
 }
 # Of the keys of early exits, those that training depends on; a new target must not train anew.
 _TRAINING = ("exits", "exit_head", "depth_power", "distillation")
+# Keys that only some methods have, besides those of early exits.
+_OWN_KEYS = {
+    "avit": ("halting", "baseline", "distillation"),
+    "token_merging": ("r",),
+    "token_pruning": ("keep_tokens", "prune_blocks"),
+}
 
 
 def known_layers(base: dict) -> int | None:
@@ -37,70 +45,107 @@ def of_training(raw: dict) -> dict[str, Any]:
     if raw["method"] == "early_exit":
         keys = _complete(raw)
         return {key: keys[key] for key in _TRAINING}
+    if raw["method"] == "avit":
+        return token_keys.of_training(raw)
     return {"keep_blocks": raw["keep_blocks"]} if "keep_blocks" in raw else {}
 
 
+@dataclass(frozen=True)
+class Found:
+    """What an experiment's own keys say of its evaluation."""
+
+    exits: dict[str, Any] | None = None  # how thresholds of early exits are made
+    tokens: dict[str, Any] | None = None  # how tokens that leave are evaluated
+
+
 def check(
-    at: str, raw: dict, config: dict, source: Any | None, seeds: Sequence[int]
-) -> dict[str, Any] | None:
-    """Check an experiment's keys against its method and its source.
+    at: str,
+    raw: dict,
+    config: dict,
+    source: Any | None,
+    baseline: Any | None,
+    seeds: Sequence[int],
+) -> Found:
+    """Check an experiment's keys against its method, its source and its baseline.
 
     Args:
         at: key of the experiment.
         raw: its entry in the config.
         config: the whole study.
         source: the expanded experiment that it starts from, or None.
+        baseline: the expanded experiment that it is compared with, or None.
         seeds: the experiment's.
-
-    Returns:
-        How thresholds of early exits are made; None for other methods.
 
     Raises:
         ConfigError: one line that names the key and the remedy.
     """
+    method = raw["method"]
+    _check_own_keys(at, raw)
     if source:
-        _check_source(at, raw, source, seeds)
-    if raw["method"] == "early_exit":
-        return _check_exits(at, raw, config, source, depth(raw, config, source))
-    for key in load_schema()["$defs"]["exit_overrides"]["properties"]:
-        if key in raw:
-            raise ConfigError(
-                f"{at}.{key}: only early exits have this; remove it, or set method: early_exit"
-            )
+        _check_related(f"{at}.from", at, raw, source, seeds)
+        if "grid" in raw:
+            raise ConfigError(f"{at}.grid: a search starts from the base; remove grid or from")
+    if baseline:
+        _check_related(f"{at}.baseline", at, raw, baseline, seeds)
+    layers = depth(raw, config, source)
+    if method in token_keys.TRAINING_FREE:
+        return Found(tokens=token_keys.check_training_free(at, raw, layers))
+    if "schedule" not in raw:
+        raise ConfigError(f"{at}.schedule: missing; {method} trains, and needs its phases")
+    if method == "early_exit":
+        return Found(exits=_check_exits(at, raw, config, source, layers))
     for index, phase in enumerate(raw["schedule"]):
         if phase["train"] in ("heads", "exits"):
             raise ConfigError(
                 f"{at}.schedule[{index}].train: '{phase['train']}' is for method early_exit; "
                 "write head"
             )
+    if method == "avit":
+        name = baseline.name if baseline else None
+        return Found(tokens=token_keys.check_halting(at, raw, name, layers))
+    _check_kept_blocks(at, raw, config, source)
+    return Found()
+
+
+def _check_own_keys(at: str, raw: dict) -> None:
+    of_exits = load_schema()["$defs"]["exit_overrides"]["properties"]
+    owners: dict[str, list[str]] = {key: ["early_exit"] for key in of_exits}
+    for method, keys in _OWN_KEYS.items():
+        for key in keys:
+            owners.setdefault(key, []).append(method)
+    for key, methods in owners.items():
+        if key in raw and raw["method"] not in methods:
+            raise ConfigError(
+                f"{at}.{key}: only method {' and '.join(methods)} has this; remove it, or set "
+                f"method: {methods[0]}"
+            )
+
+
+def _check_kept_blocks(at: str, raw: dict, config: dict, source: Any | None) -> None:
     keep = raw.get("keep_blocks")
     if keep and source:
         raise ConfigError(f"{at}.keep_blocks: cuts the base, not another experiment; remove from")
     layers = known_layers(config["base"])
     if keep and layers and keep > layers:
         raise ConfigError(f"{at}.keep_blocks: {keep}, but the base has {layers} blocks; use fewer")
-    return None
 
 
-def _check_source(at: str, raw: dict, source: Any, seeds: Sequence[int]) -> None:
-    if source.method != "fine_tune":
+def _check_related(key: str, at: str, raw: dict, other: Any, seeds: Sequence[int]) -> None:
+    if other.method != "fine_tune":
         raise ConfigError(
-            f"{at}.from: '{source.name}' is of method {source.method}; start from a fine_tune "
-            "experiment"
+            f"{key}: '{other.name}' is of method {other.method}; name a fine_tune experiment"
         )
     own = f"splits-{raw['splits']}" if raw.get("splits") else "splits"
-    if source.splits != own:
+    if other.splits != own:
         raise ConfigError(
-            f"{at}.splits: '{source.name}' was trained on other splits, whose training images may "
-            f"be test images here; use the splits of '{source.name}'"
+            f"{at}.splits: '{other.name}' was trained on other splits, whose training images may "
+            f"be test images here; use the splits of '{other.name}'"
         )
-    absent = [seed for seed in seeds if seed not in source.seeds]
+    absent = [seed for seed in seeds if seed not in other.seeds]
     if absent:
         raise ConfigError(
-            f"{at}.seeds: '{source.name}' has no run with seed {absent[0]}; give both the same seeds"
+            f"{at}.seeds: '{other.name}' has no run with seed {absent[0]}; give both the same seeds"
         )
-    if "grid" in raw:
-        raise ConfigError(f"{at}.grid: a search starts from the base; remove grid or from")
 
 
 def _complete(raw: dict) -> dict[str, Any]:

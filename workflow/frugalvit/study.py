@@ -10,6 +10,7 @@ from frugalvit.experiments import Experiment, Run, expand, run_settings
 from frugalvit.mirror import find_mirror
 from frugalvit.schema import load_schema, merge, validate
 
+BASE = "base"  # what an experiment says that starts from no other
 PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
 
 
@@ -50,6 +51,25 @@ class Study:
             if experiment.exits
             for run in experiment.final_runs
         ]
+
+    @property
+    def token_runs(self) -> list[str]:
+        """Runs whose tokens halt, merge or are pruned."""
+        return [
+            run
+            for experiment in self.experiments.values()
+            if experiment.tokens
+            for run in experiment.final_runs
+        ]
+
+    @property
+    def training_free_runs(self) -> list[str]:
+        """Runs that are another run's weights, used in another way."""
+        return [run for run in self.token_runs if not self.runs[run].settings["schedule"]]
+
+    def adaptive_runs(self, seed: int) -> list[str]:
+        """Runs of one seed that have operating points."""
+        return [run for run in (*self.exit_runs, *self.token_runs) if self.runs[run].seed == seed]
 
     @property
     def grids(self) -> list[str]:
@@ -125,7 +145,10 @@ def load_study(config: dict) -> Study:
     experiments, runs = {}, {}
     expanded: dict[str, tuple[Experiment, dict[str, Run]]] = {}
     for name in _sources_first(config["experiments"]):
-        expanded[name] = expand(name, config["experiments"][name], config, expanded)
+        raw = config["experiments"][name]
+        if raw.get("from") == BASE:
+            del raw["from"]
+        expanded[name] = expand(name, raw, config, expanded)
     for name in config["experiments"]:
         experiments[name] = expanded[name][0]
         runs.update(expanded[name][1])
@@ -148,25 +171,33 @@ def load_study(config: dict) -> Study:
 
 
 def _sources_first(raw: dict[str, dict]) -> list[str]:
-    """Names of experiments in an order in which each comes after the one that it starts from."""
+    """Names of experiments in an order in which each comes after those that it builds on."""
+    if BASE in raw and any(entry.get("from") == BASE for entry in raw.values()):
+        raise ConfigError(f"experiments.{BASE}: the name of the pretrained base; choose another")
     ordered: list[str] = []
+
+    def place(name: str, chain: list[str]) -> None:
+        if name in ordered:
+            return
+        for key in ("from", "baseline"):
+            other = raw[name].get(key)
+            if other is None or (key == "from" and other == BASE):
+                continue
+            if other not in raw:
+                raise ConfigError(
+                    f"experiments.{name}.{key}: no experiment '{other}'; "
+                    f"use one of: {', '.join(known for known in raw if known != name)}"
+                )
+            if other in (*chain, name):
+                raise ConfigError(
+                    f"experiments.{name}.{key}: leads back to itself "
+                    f"({' from '.join([*chain, name, other])})"
+                )
+            place(other, [*chain, name])
+        ordered.append(name)
+
     for name in raw:
-        chain: list[str] = []
-        step: str | None = name
-        while step and step not in ordered:
-            if step in chain:
-                raise ConfigError(
-                    f"experiments.{name}.from: leads back to itself ({' from '.join([*chain, step])})"
-                )
-            chain.append(step)
-            source = raw[step].get("from")
-            if source and source not in raw:
-                raise ConfigError(
-                    f"experiments.{step}.from: no experiment '{source}'; "
-                    f"use one of: {', '.join(other for other in raw if other != step)}"
-                )
-            step = source
-        ordered += reversed(chain)
+        place(name, [])
     return ordered
 
 

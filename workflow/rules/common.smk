@@ -23,9 +23,24 @@ CUTS = sorted(
     {experiment.keep_blocks for experiment in STUDY.experiments.values()} | {None},
     key=lambda keep: keep or 0,
 )
-EXIT_RUNS = "|".join(STUDY.exit_runs)
-# A pattern that matches nothing where there is no such run: an empty one would match everything.
-PLAIN_RUNS = "|".join(run for run in STUDY.runs if run not in STUDY.exit_runs) or "(?!)"
+
+
+def any_of(runs):
+    """A pattern for these runs; where there is none it matches nothing, as an empty one would not."""
+    return "|".join(runs) or "(?!)"
+
+
+EXIT_RUNS = any_of(STUDY.exit_runs)
+TOKEN_RUNS = any_of(STUDY.token_runs)
+AVIT_RUNS = any_of(run for run in STUDY.token_runs if run not in STUDY.training_free_runs)
+TRAINING_FREE_RUNS = any_of(STUDY.training_free_runs)
+TRAINED_RUNS = any_of(run for run in STUDY.runs if run not in STUDY.training_free_runs)
+PLAIN_RUNS = any_of(run for run in STUDY.runs if run not in (*STUDY.exit_runs, *STUDY.token_runs))
+# Runs that have operating points, by seed: they are measured together.
+ADAPTIVE = {
+    seed: STUDY.adaptive_runs(seed) for seed in sorted({run.seed for run in STUDY.runs.values()})
+}
+ADAPTIVE_SEEDS = [seed for seed, runs in ADAPTIVE.items() if runs]
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 
 
@@ -63,10 +78,20 @@ def source_of(wildcards):
     return expand("<results>/runs/{run}/{file}", run=source, file=RUN_FILES[:2]) if source else []
 
 
+def teacher_of(wildcards):
+    """Weights and card of the run whose answers a run learns from."""
+    teacher = STUDY.runs[wildcards.run].teacher
+    return expand("<results>/runs/{run}/{file}", run=teacher, file=RUN_FILES[:2]) if teacher else []
+
+
 def splits_of(wildcards):
     """Assignments of images to splits that a run goes by."""
-    experiment = STUDY.experiments[STUDY.runs[wildcards.run].experiment]
-    return f"<results>/{experiment.splits}/assignments.csv"
+    return f"<results>/{splits_folder(wildcards.run)}/assignments.csv"
+
+
+def splits_folder(run):
+    """Folder of a run's splits."""
+    return STUDY.experiments[STUDY.runs[run].experiment].splits
 
 
 def cost_of(wildcards):

@@ -1,4 +1,4 @@
-# Early exits: what each block knows, thresholds from calibration images, and what leaving saves.
+# Early exits: what each block knows, and thresholds from calibration images.
 
 
 rule probe_blocks:
@@ -58,35 +58,3 @@ rule evaluate_exits:
         digest=digest("evaluate_exits"),
     script:
         "../scripts/evaluate_exits.py"
-
-
-# Alone on the machine: jobs beside it would slow down what it measures.
-rule measure_exits:
-    input:
-        store=STORE,
-        assignments=splits_of,
-        weights="<results>/runs/{run}/weights.safetensors",
-        card="<results>/runs/{run}/card.json",
-        points="<results>/runs/{run}/untimed_points.csv",
-        calibration="<results>/runs/{run}/calibration.json",
-    output:
-        cost="<results>/runs/{run}/cost.csv",
-        points="<results>/runs/{run}/operating_points.csv",
-    log:
-        "<logs>/measure_exits/{run}.log",
-    wildcard_constraints:
-        run=EXIT_RUNS,
-    conda:
-        FULL_ENV
-    threads: ALL_CORES
-    resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=COMPUTE["runtime"],
-    params:
-        evaluation=STUDY.config["evaluation"],
-        threads=COMPUTE["threads"],
-        run=point_params,
-        digest=digest("measure_exits"),
-    script:
-        "../scripts/measure_exits.py"

@@ -80,7 +80,9 @@ rule summarize:
         cards=expand("<results>/runs/{run}/card.json", run=STUDY.runs),
         costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
         choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
-        points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.exit_runs),
+        points=expand(
+            "<results>/runs/{run}/operating_points.csv", run=(*STUDY.exit_runs, *STUDY.token_runs)
+        ),
     output:
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",

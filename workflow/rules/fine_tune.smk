@@ -34,12 +34,15 @@ rule train_run:
         features=features_of,
         search=search_of,
         source=source_of,
+        teacher=teacher_of,
     output:
         weights="<results>/runs/{run}/weights.safetensors",
         card="<results>/runs/{run}/card.json",
         history="<results>/runs/{run}/history.csv",
     log:
         "<logs>/train_run/{run}.log",
+    wildcard_constraints:
+        run=TRAINED_RUNS,
     conda:
         FULL_ENV
     threads: COMPUTE["threads"]

@@ -1,6 +1,13 @@
 # What rules look up of the configuration for one run or experiment, and nothing else of it.
 
-SHAPE = ("method", "dropout", "exits", "exit_head")  # settings that decide a model's shape
+SHAPE = (
+    "method",
+    "dropout",
+    "stochastic_depth",
+    "exits",
+    "exit_head",
+    "halting",
+)  # settings that decide a model's shape
 
 
 def check_params():
@@ -18,6 +25,7 @@ def check_params():
             ],
             "splits": experiment.splits,
             "exits": experiment.exits,
+            "tokens": experiment.tokens,
         }
     return checked
 
@@ -34,15 +42,28 @@ def run_params(wildcards):
     }
 
 
-def point_params(wildcards):
-    """Columns that name the run of an operating point."""
-    run = STUDY.runs[wildcards.run]
+def point_params(identity):
+    """What names the run of an operating point, and how its points are made."""
+    run = STUDY.runs[identity]
+    experiment = STUDY.experiments[run.experiment]
     return {
         "experiment": run.experiment,
         "run": run.id,
         "seed": run.seed,
-        "method": STUDY.experiments[run.experiment].method,
+        "method": experiment.method,
+        "tokens": experiment.tokens,
+        "exits": bool(experiment.exits),
     }
+
+
+TOKEN_PARAMS = {
+    "method": lambda wildcards: point_params(wildcards.run)["method"],
+    "tokens": lambda wildcards: point_params(wildcards.run)["tokens"],
+    "images": STUDY.config["evaluation"]["depth_images"],
+    "batch_size": STUDY.config["evaluation"]["batch_size"],
+    "mistakes": STUDY.config["evaluation"]["mistakes"],
+    "digest": digest("evaluate_tokens"),
+}
 
 
 def search_params(wildcards):

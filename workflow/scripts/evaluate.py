@@ -7,7 +7,7 @@ import pandas as pd
 from frugalvit.card import write_csv, write_json
 from frugalvit.data.store import Store, read_index
 from frugalvit.devices import make_fabric
-from frugalvit.evaluation.metrics import classification_metrics, predictions
+from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
 from frugalvit.evaluation.mistakes import confident_mistakes
 from frugalvit.inference.predict import logits_of
 from frugalvit.job import run_job
@@ -26,7 +26,7 @@ def main(snakemake):
         how = (store, ids, card["preprocessing"], features, snakemake.params.batch_size)
         logits, labels = logits_of(fabric, model, *how)
         tables.append(predictions(ids, split, logits, labels))
-        metrics[split] = classification_metrics(logits, labels)
+        metrics[split] = classification_metrics(logits, labels) | batch_averages(logits, labels)
         print(f"{split}: accuracy {metrics[split]['accuracy']:.4f} over {len(ids)} images")
     table = pd.concat(tables)
     write_csv(snakemake.output.predictions, table)

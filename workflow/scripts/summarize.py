@@ -1,18 +1,13 @@
 """One table of all runs: metrics, cost, and how long they trained."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import write_csv
+from frugalvit.card import read_json, write_csv
 from frugalvit.columns import OPERATING_POINTS
 from frugalvit.evaluation.summary import summarize
 from frugalvit.job import run_job
-
-
-def read_json(path):
-    return json.loads(Path(path).read_text())
 
 
 def main(snakemake):

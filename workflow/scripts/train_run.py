@@ -25,6 +25,7 @@ def main(snakemake):
         base=Path(snakemake.input.base[0]).parent,
         features={Path(file).parent.name: Path(file).parent for file in snakemake.input.features},
         source=Path(snakemake.input.source[0]).parent if snakemake.input.source else None,
+        teacher=Path(snakemake.input.teacher[0]).parent if snakemake.input.teacher else None,
     )
     train_run(
         fabric,

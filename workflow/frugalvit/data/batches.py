@@ -38,6 +38,7 @@ class ImageSet(Dataset):
         self.labels = torch.tensor(rows["label"].tolist())
         how = (preprocessing["image_size"], preprocessing["mean"], preprocessing["std"])
         self._how = how
+        self.image_size = preprocessing["image_size"]
         self.augment = Augment(augment, *how) if augment else None
         self.seed = seed
         self.epoch = 0

@@ -57,7 +57,9 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
     finally:
         for path in arrays.values():
             path.unlink(missing_ok=True)
-    lost = {item.class_name for item, _ in pairs} - {i.class_name for i, out in pairs if not out.error}
+    lost = {item.class_name for item, _ in pairs} - {
+        i.class_name for i, out in pairs if not out.error
+    }
     if lost:
         raise DataError(
             f"no image of class {', '.join(sorted(lost))} can be decoded; mend them, or leave the "

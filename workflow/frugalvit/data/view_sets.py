@@ -12,7 +12,8 @@ def view_set_name(settings: dict) -> str:
     Args:
         settings: a run's, with `views` and `schedule`.
     """
-    augment = settings["schedule"][0]["augment"]
+    first = next(iter(settings["schedule"]), None)  # what trains nothing has none
+    augment = first and first["augment"]
     if not settings["views"] or not augment:
         return PLAIN
     text = json.dumps([settings["views"], augment], sort_keys=True)

@@ -42,7 +42,7 @@ def to_tensor(
     Returns:
         float32 `[batch, 3, image_size, image_size]`.
     """
-    return normalize(_planar(_centre(images, image_size)), mean, std)
+    return normalize(_planar(centre_crop(images, image_size)), mean, std)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -116,7 +116,7 @@ class Augment:
             images = self._crop(images, boxes)
         if reach:
             images = _shifted(images, self.image_size, offsets, reach)
-        views = _planar(_centre(images, self.image_size))
+        views = _planar(centre_crop(images, self.image_size))
         if flip.any():
             chosen = torch.from_numpy(flip)
             views[chosen] = views[chosen].flip(-1)
@@ -191,12 +191,13 @@ def _random_boxes(
     return np.stack([top, left, tall, wide], axis=1)
 
 
-def _centre(images: np.ndarray, size: int) -> np.ndarray:
-    height, width = images.shape[1:3]
+def centre_crop(images: np.ndarray, size: int) -> np.ndarray:
+    """The middle of images `[..., h, w, 3]`: `[..., size, size, 3]`."""
+    height, width = images.shape[-3:-1]
     if size > min(height, width):
         raise ValueError(f"image_size {size} is larger than the stored {height} x {width} px")
     top, left = (height - size) // 2, (width - size) // 2
-    return images[:, top : top + size, left : left + size]
+    return images[..., top : top + size, left : left + size, :]
 
 
 def _shifted(images: np.ndarray, size: int, offsets: np.ndarray, reach: int) -> np.ndarray:

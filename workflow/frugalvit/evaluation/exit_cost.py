@@ -6,7 +6,7 @@ the models to compare take turns in one process: a machine that slows down slows
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,7 @@ def exit_flops(
 
 @torch.inference_mode()
 def measure_points(
-    models: Mapping[str, nn.Module],
+    models: Mapping[Hashable, nn.Module],
     images: Tensor,
     batch_sizes: Sequence[int],
     threads: int,
@@ -115,7 +115,7 @@ def measure_points(
 
 
 def _measure_batch_size(
-    models: Mapping[str, nn.Module],
+    models: Mapping[Hashable, nn.Module],
     images: Tensor,
     batch_size: int,
     seconds: float,
@@ -124,7 +124,7 @@ def _measure_batch_size(
     calls = -(-len(images) // batch_size)
     order = torch.arange(calls * batch_size) % len(images)
     batches = order.split(batch_size)
-    times: dict[str, list[list[float]]] = {name: [] for name in models}
+    times: dict[Hashable, list[list[float]]] = {name: [] for name in models}
     memory = dict.fromkeys(models, 0.0)
     for model in models.values():
         _timed_call(model, images[batches[0]].to(device), device)
@@ -144,7 +144,7 @@ def _measure_batch_size(
     ]
 
 
-def _rotated(names: list[str], turns: int) -> list[str]:
+def _rotated(names: list[Hashable], turns: int) -> list[Hashable]:
     """No model always runs behind the same other, whose leavings in the caches it would meet."""
     start = turns % len(names)
     return names[start:] + names[:start]
@@ -166,7 +166,7 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _row(
-    name: str,
+    name: Hashable,
     model: nn.Module,
     batch_size: int,
     times: np.ndarray,
@@ -190,7 +190,7 @@ def _row(
     }
     log.info(
         "%s, batch %d: %.1f images/s (%d passes)",
-        name,
+        name if isinstance(name, str) else " ".join(map(str, name)),
         batch_size,
         row["images_per_s"],
         len(times),

@@ -32,6 +32,27 @@ def predictions(ids: list[str], split: str, logits: Tensor, labels: Tensor) -> p
     )
 
 
+def batch_averages(logits: Tensor, labels: Tensor, batch_size: int = 128) -> dict:
+    """Macro averages of each batch, averaged over batches, as one of our sources reported them.
+
+    Not top-1 and no macro-F1 of the data: in a batch most classes have few images or none. Here for
+    comparison with that source's table alone.
+
+    Args:
+        logits: `[images, classes]`, in the order of evaluation.
+        labels: `[images]`.
+        batch_size: the source's.
+    """
+    classes = logits.shape[1]
+    parts = list(zip(logits.split(batch_size), labels.split(batch_size)))
+    measures = {"batch_accuracy": multiclass_accuracy, "batch_macro_f1": multiclass_f1_score}
+    averages = {
+        name: sum(measure(*part, classes, average="macro").item() for part in parts) / len(parts)
+        for name, measure in measures.items()
+    }
+    return {**averages, "batch_size": batch_size}
+
+
 def classification_metrics(logits: Tensor, labels: Tensor) -> dict:
     """Metrics over a whole split, each computed once from all its images.
 

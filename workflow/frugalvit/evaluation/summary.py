@@ -9,7 +9,8 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-TARGETS = ("full", "budget", "drop", "risk")
+# Settings of operating points that get a row each: those of early exits, of tokens that leave.
+TARGETS = ("full", "budget", "drop", "risk", "packed", "masked", "eps", "r", "keep")
 
 
 def summarize(

@@ -13,9 +13,6 @@ from torchvision.models import VisionTransformer
 from frugalvit.models.attention import masked_block
 from frugalvit.models.backbone import embed
 
-# (gamma, beta): of the paper (section 4, DeiT-tiny), of its authors' published models, and of the
-# student project among our sources, which shares the paper's.
-PRESETS = {"paper": (5.0, -10.0), "official": (10.0, -30.0), "student": (5.0, -10.0)}
 CHANNEL = 0  # of every token, that is read as its halting score
 
 
@@ -78,36 +75,63 @@ class AViT(nn.Module):
         """Answer normalised `images` `[batch, 3, image_size, image_size]`."""
         backbone = self.backbone
         tokens = embed(backbone, images)
-        live = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-        cumulated = torch.zeros(live.shape, device=tokens.device)
-        remainder = torch.ones_like(cumulated)
-        went_through = torch.zeros_like(live, dtype=torch.int64)
-        depths = torch.zeros_like(went_through)
+        state = HaltingState(*tokens.shape[:2], self.eps, tokens.device)
         output = torch.zeros_like(tokens[:, 0])
         halting = []
         for number, block in enumerate(backbone.encoder.layers, start=1):
             if number == 1 or not self.halts:
                 tokens = block(tokens)
             else:
-                tokens = tokens * live[..., None]
+                tokens = tokens * state.live[..., None]
                 # An image without any live token has nothing to attend to; what comes out of it is
                 # read by nobody, but must be finite.
-                tokens = masked_block(block, tokens, live | ~live.any(dim=1, keepdim=True))
-            score = self.scores(tokens, number)
-            cumulated = cumulated + score
-            stays = live & (cumulated < 1 - self.eps)
-            if number == len(backbone.encoder.layers):
-                stays = torch.zeros_like(live)
-            probability = torch.where(stays, score, remainder) * live
+                keys = state.live | ~state.live.any(dim=1, keepdim=True)
+                tokens = masked_block(block, tokens, keys)
+            probability = state.step(self.scores(tokens, number))
             output = output + probability[:, :1].to(output.dtype) * tokens[:, 0]
             halting.append(probability.mean(dim=1))
-            went_through = went_through + live
-            depths = depths + (live & live[:, :1])  # an image whose class token halted is answered
-            remainder = remainder - score * stays
-            live = stays
-        ponder = (went_through + remainder).mean(dim=1)
         logits = backbone.heads(backbone.encoder.ln(output))
-        return Halted(logits, ponder, torch.stack(halting, dim=1), depths)
+        return Halted(logits, state.ponder(), torch.stack(halting, dim=1), state.depths)
+
+
+class HaltingState:
+    """Which tokens are live, and what their scores have cumulated to (algorithm 1).
+
+    Args:
+        batch: images.
+        tokens: of each, the class token first.
+        eps: how far from 1 a token's scores may stay when it halts.
+        device: of the scores.
+    """
+
+    def __init__(self, batch: int, tokens: int, eps: float, device: torch.device | None = None):
+        self.eps = eps
+        self.live = torch.ones(batch, tokens, dtype=torch.bool, device=device)
+        self.cumulated = torch.zeros(batch, tokens, device=device)
+        self.remainder = torch.ones(batch, tokens, device=device)
+        self.went_through = torch.zeros(batch, tokens, dtype=torch.int64, device=device)
+        self.depths = torch.zeros_like(self.went_through)  # blocks that have to compute each token
+
+    def step(self, scores: Tensor) -> Tensor:
+        """Take in the scores `[batch, tokens]` after one block; 1 where every live token must halt.
+
+        Returns:
+            The probability to halt here, `[batch, tokens]`: the score of a token that goes on, the
+            remainder of one that halts, nothing for one that had halted. Over blocks it sums to 1.
+        """
+        self.went_through = self.went_through + self.live
+        # An image whose class token has halted is answered: its other tokens are computed no more.
+        self.depths = self.depths + (self.live & self.live[:, :1])
+        self.cumulated = self.cumulated + scores
+        stays = self.live & (self.cumulated < 1 - self.eps)
+        probability = torch.where(stays, scores, self.remainder) * self.live
+        self.remainder = self.remainder - scores * stays
+        self.live = stays
+        return probability
+
+    def ponder(self) -> Tensor:
+        """Mean over tokens of blocks gone through plus remainder, `[batch]`, once all have halted."""
+        return (self.went_through + self.remainder).mean(dim=1)
 
 
 def tokens_per_block(depths: Tensor, num_layers: int) -> Tensor:
@@ -116,8 +140,15 @@ def tokens_per_block(depths: Tensor, num_layers: int) -> Tensor:
     return (depths[:, :, None] >= blocks).sum(dim=1)
 
 
-def target_distribution(num_layers: int, expected_depth: float, std: float) -> Tensor:
-    """Where tokens should halt, `[blocks]`: a normal around `expected_depth`, discretised, sum 1."""
+def target_distribution(num_layers: int, expected_depth: float | None, std: float) -> Tensor:
+    """Where tokens should halt, `[blocks]`: a normal around `expected_depth`, discretised, sum 1.
+
+    Args:
+        num_layers: blocks.
+        expected_depth: its mean (blocks); None for two thirds of them.
+        std: its standard deviation (blocks).
+    """
+    mean = num_layers * 2 / 3 if expected_depth is None else expected_depth
     blocks = torch.arange(1, num_layers + 1, dtype=torch.float64)
-    density = torch.exp(-0.5 * ((blocks - expected_depth) / std) ** 2)
-    return (density / density.sum()).float()
+    # As a softmax, so that a narrow normal far from every block does not vanish.
+    return (-0.5 * ((blocks - mean) / std) ** 2).softmax(dim=0).float()

@@ -3,7 +3,9 @@
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
+from frugalvit.models.backbone import backbone_of
 from frugalvit.models.exits import CLASS_TOKEN, EarlyExits, ExitsOnFeatures
+from frugalvit.models.halting import AViT
 
 
 class HeadOnFeatures(nn.Module):
@@ -19,16 +21,20 @@ class HeadOnFeatures(nn.Module):
         return self.heads(self.norm(features[:, -1, CLASS_TOKEN]))
 
 
-def on_features(model: VisionTransformer | EarlyExits) -> nn.Module:
-    """The module that reads cached features in the model's place."""
-    return ExitsOnFeatures(model) if isinstance(model, EarlyExits) else HeadOnFeatures(model)
+def on_features(model: VisionTransformer | EarlyExits | AViT) -> nn.Module:
+    """The module that reads cached features in the model's place; tokens do not halt in it."""
+    if isinstance(model, EarlyExits):
+        return ExitsOnFeatures(model)
+    return HeadOnFeatures(backbone_of(model))
 
 
-def feature_blocks(model: VisionTransformer | EarlyExits) -> list[int]:
+def feature_blocks(model: VisionTransformer | EarlyExits | AViT) -> list[int]:
     """Blocks whose features `on_features(model)` reads, ascending, the last block last."""
-    return model.exit_after if isinstance(model, EarlyExits) else [len(model.encoder.layers)]
+    if isinstance(model, EarlyExits):
+        return model.exit_after
+    return [len(backbone_of(model).encoder.layers)]
 
 
-def grid_blocks(model: VisionTransformer | EarlyExits) -> list[int]:
+def grid_blocks(model: VisionTransformer | EarlyExits | AViT) -> list[int]:
     """Blocks of which `on_features(model)` reads every token."""
     return model.grid_blocks if isinstance(model, EarlyExits) else []

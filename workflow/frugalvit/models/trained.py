@@ -10,16 +10,19 @@ from frugalvit.models.backbone import architecture_of, backbone_of, build
 from frugalvit.models.base import build_from_base
 from frugalvit.models.exits import EarlyExits, exit_blocks
 from frugalvit.models.files import load_into
+from frugalvit.models.halting import AViT
+from frugalvit.models.stochastic_depth import add_stochastic_depth
 
-Model = VisionTransformer | EarlyExits
+Model = VisionTransformer | EarlyExits | AViT
+HALTING = ("gamma", "beta", "eps")
 
 
 def start_run(settings: dict, base: Path, source: Path | None, num_classes: int) -> Model:
     """The model that a run begins with; fresh heads draw from torch's global generator.
 
     Args:
-        settings: the run's: `method`, `dropout`, and where they are set `keep_blocks`, `exits` and
-            `exit_head`.
+        settings: the run's: `method`, `dropout`, `stochastic_depth`, and where they are set
+            `keep_blocks`, `exits`, `exit_head` and `halting`.
         base: the base's folder.
         source: folder of the run whose model is taken in place of the base.
         num_classes: of a fresh head.
@@ -35,6 +38,10 @@ def start_run(settings: dict, base: Path, source: Path | None, num_classes: int)
         backbone = build_from_base(
             base, num_classes, dropout=dropout, num_layers=settings.get("keep_blocks")
         )
+    if settings["stochastic_depth"]:
+        add_stochastic_depth(backbone, settings["stochastic_depth"])
+    if settings["method"] == "avit":
+        return AViT(backbone, *(settings["halting"][key] for key in HALTING))
     if settings["method"] != "early_exit":
         return backbone
     exits = exit_blocks(settings["exits"], len(backbone.encoder.layers))
@@ -42,8 +49,10 @@ def start_run(settings: dict, base: Path, source: Path | None, num_classes: int)
 
 
 def describe(model: nn.Module) -> dict:
-    """What a card says of a model, for `load_run`: its `architecture`, and its `exits` if any."""
+    """What a card says of a model, for `load_run`: `architecture`, and `exits` or `halting`, if any."""
     described = {"architecture": architecture_of(backbone_of(model))}
+    if isinstance(model, AViT):
+        described["halting"] = {key: getattr(model, key) for key in HALTING}
     if isinstance(model, EarlyExits):
         described["exits"] = {"after": model.exit_after, "head": model.head}
     return described
@@ -56,5 +65,7 @@ def load_run(folder: Path, dropout: float = 0.0) -> tuple[Model, dict]:
     model: Model = build(architecture, architecture["num_classes"], dropout=dropout)
     if "exits" in card:
         model = EarlyExits(model, card["exits"]["after"], card["exits"]["head"])
+    if "halting" in card:
+        model = AViT(model, **card["halting"])
     load_into(model, folder / "weights.safetensors")
     return model, card

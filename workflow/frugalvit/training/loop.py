@@ -28,7 +28,7 @@ from frugalvit.training.freezing import (
     train_label,
     trainable_parts,
 )
-from frugalvit.training.objectives import MakeObjective
+from frugalvit.training.objectives import MakeObjective, Objective
 from frugalvit.training.stage import (
     DROPOUT,
     SHUFFLE,
@@ -103,12 +103,11 @@ class Trainer:
                 trained = self._names_trained(progress.phase)
             saved_optimizer = None
             while not done:
-                row = self._epoch(stage, progress, patience)
+                row, score = self._epoch(stage, progress, patience)
                 self._record(row, progress, writer)
-                patience.update(phase, row["valid_loss"], row["valid_accuracy"])
+                patience.update(phase, row["valid_loss"], score[:-1])
                 progress.patience = asdict(patience)
                 progress.phase_epochs += 1
-                score = [row["valid_accuracy"], -row["valid_loss"]]
                 if self.settings["keep"] == "last" or score > progress.best_score:
                     progress.best_score, progress.best_epoch = score, row["epoch"]
                     best = self._state(trained)
@@ -123,7 +122,7 @@ class Trainer:
                 if self.after_epoch:
                     self.after_epoch(row["epoch"])
                 if patience.exhausted(phase):
-                    log.info("early stop: validation accuracy no longer rises")
+                    log.info("early stop: validation no longer gets better")
                 done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
             progress.enter_phase(progress.phase + 1)
         writer.close()
@@ -177,8 +176,10 @@ class Trainer:
             if name in names
         }
 
-    def _epoch(self, stage: Stage, progress: Progress, patience: Patience) -> dict:
-        """Train one epoch and validate; one row of the history."""
+    def _epoch(
+        self, stage: Stage, progress: Progress, patience: Patience
+    ) -> tuple[dict, list[float]]:
+        """Train one epoch and validate; one row of the history, and its score."""
         phase, seed = self.settings["schedule"][progress.phase], self.settings["seed"]
         epoch = len(progress.history) + 1
         started = time.perf_counter()
@@ -200,16 +201,18 @@ class Trainer:
 
         stage.module.train()
         set_modes(self.model)
-        trained = self._train_batches(stage, phase, loader, set_rates, epoch)
+        objective = self.make_objective(phase, progress.history, training=True)
+        trained = self._train_batches(stage, phase, loader, objective, set_rates, epoch)
         if not math.isfinite(trained["loss"]):
             raise TrainingError(
                 f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
                 f"lower lr ({phase['lr']:g}) or set clip_norm"
             )
-        valid, lines = self._validate(stage, phase)
-        for line in lines:
+        objective = self.make_objective(phase, progress.history, training=False)
+        valid = self._validate(stage, objective)
+        for line in objective.lines(valid):
             log.info("%s", line)
-        return {
+        row = {
             "epoch": epoch,
             "phase": progress.phase + 1,
             "train": train_label(phase["train"]),
@@ -219,22 +222,30 @@ class Trainer:
             "seconds": time.perf_counter() - started,
             **{f"train_{name}": value for name, value in trained.items() if name not in PLAIN},
             **{f"valid_{name}": value for name, value in valid.items() if name not in PLAIN},
+            **objective.weights,
         }
+        return row, objective.score(valid)
 
     def _train_batches(
-        self, stage: Stage, phase: dict, loader: Any, set_rates: Callable[[int], None], epoch: int
+        self,
+        stage: Stage,
+        phase: dict,
+        loader: Any,
+        objective: Objective,
+        set_rates: Callable[[int], None],
+        epoch: int,
     ) -> dict[str, float]:
-        """Mean losses and accuracy over the epoch, as the weights were at each step."""
-        objective = self.make_objective(phase)
+        """Mean losses and measures over the epoch, as the weights were at each step."""
         # Summed on the device: reading a number from a GPU at every step would make it wait.
         sums = defaultdict(list)
+        answers: list[tuple[Tensor, Tensor]] = []
         bar = tqdm(
             self.fabric.setup_dataloaders(loader), desc=f"epoch {epoch}", disable=None, leave=False
         )
         for step, (inputs, labels) in enumerate(bar):
             set_rates(step)
             outputs = stage.module(inputs)
-            losses = objective.losses(outputs, labels)
+            losses = objective.losses(outputs, labels, inputs)
             stage.optimizer.zero_grad()
             self.fabric.backward(losses["loss"])
             if phase["clip_norm"]:
@@ -247,26 +258,30 @@ class Trainer:
             stage.optimizer.step()
             for name, loss in losses.items():
                 sums[name].append(loss.detach() * len(labels))
-            sums["accuracy"].append(objective.counts(outputs.detach(), labels)["accuracy"])
+            outputs = outputs.detach()
+            sums["accuracy"].append(objective.counts(outputs, labels)["accuracy"])
+            answers.append((objective.predicted(outputs), labels))
         count = len(stage.train)
-        return {name: torch.stack(values).sum().item() / count for name, values in sums.items()}
+        means = {name: torch.stack(values).sum().item() / count for name, values in sums.items()}
+        return means | objective.of_split(*(torch.cat(part).cpu() for part in zip(*answers)))
 
     @torch.inference_mode()
-    def _validate(self, stage: Stage, phase: dict) -> tuple[dict[str, float], list[str]]:
-        """Mean losses (without label smoothing) and measures over the whole validation split."""
-        objective = self.make_objective({**phase, "label_smoothing": 0.0})
+    def _validate(self, stage: Stage, objective: Objective) -> dict[str, float]:
+        """Mean losses and measures over the whole validation split."""
         stage.module.eval()
         sums: dict[str, float] = defaultdict(float)
+        answers: list[tuple[Tensor, Tensor]] = []
         workers = 0 if stage.cached else self.data.workers
         loader = batches(stage.valid, self.data.batch_size, workers=workers)
         for inputs, labels in self.fabric.setup_dataloaders(loader):
             outputs = stage.module(inputs)
-            for name, loss in objective.losses(outputs, labels).items():
+            for name, loss in objective.losses(outputs, labels, inputs).items():
                 sums[name] += loss.item() * len(labels)
             for name, count in objective.counts(outputs, labels).items():
                 sums[name] += count.item()
-        measures = {name: value / len(stage.valid) for name, value in sums.items()}
-        return measures, objective.lines(measures)
+            answers.append((objective.predicted(outputs), labels))
+        means = {name: value / len(stage.valid) for name, value in sums.items()}
+        return means | objective.of_split(*(torch.cat(part).cpu() for part in zip(*answers)))
 
     def _record(self, row: dict, progress: Progress, writer: SummaryWriter) -> None:
         progress.history.append(row)

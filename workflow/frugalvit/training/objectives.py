@@ -1,24 +1,38 @@
 """What training minimises. A method brings a model, an objective and a schedule to the one loop."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from frugalvit.models.heads import feature_blocks
+from torch import Tensor
 
 
 class Objective(Protocol):
     """Turns a model's outputs into losses, and into counts that add up to measures of a split."""
 
-    def losses(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    weights: dict[str, float]  # in force this epoch, recorded in the history
+
+    def losses(self, outputs: Any, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """Scalar losses by name; `loss` is the one to minimise, the others are recorded."""
         ...
 
-    def counts(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def counts(self, outputs: Any, labels: Tensor) -> dict[str, Tensor]:
         """Sums over the batch that are divided by the number of images; `accuracy` among them."""
+        ...
+
+    def predicted(self, outputs: Any) -> Tensor:
+        """Classes `[batch]` that the model answers."""
+        ...
+
+    def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measures of a whole split that are no mean over its images, from classes `[images]`."""
+        ...
+
+    def score(self, measures: dict[str, float]) -> list[float]:
+        """How good an epoch is by its validation measures, the larger the better, the last item
+        breaking ties that early stopping ignores; lists of one run compare with each other.
+        """
         ...
 
     def lines(self, measures: dict[str, float]) -> list[str]:
@@ -26,7 +40,12 @@ class Objective(Protocol):
         ...
 
 
-MakeObjective = Callable[[dict], Objective]  # from one phase's settings
+class MakeObjective(Protocol):
+    """Makes the objective of an epoch."""
+
+    def __call__(self, phase: dict, history: list[dict], training: bool) -> Objective:
+        """From the phase's settings and the epochs before; training, or validating."""
+        ...
 
 
 class Classification:
@@ -34,14 +53,27 @@ class Classification:
 
     def __init__(self, label_smoothing: float = 0.0):
         self.label_smoothing = label_smoothing
+        self.weights: dict[str, float] = {}
 
-    def losses(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """The cross-entropy, as `loss`."""
         return {"loss": F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)}
 
     def counts(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Images answered right, as `accuracy`."""
         return {"accuracy": (outputs.argmax(dim=1) == labels).sum()}
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The class of the largest logit."""
+        return outputs.argmax(dim=1)
+
+    def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def score(self, measures: dict[str, float]) -> list[float]:
+        """Accuracy, then loss."""
+        return [measures["accuracy"], -measures["loss"]]
 
     def lines(self, measures: dict[str, float]) -> list[str]:
         """Nothing more to say."""
@@ -72,15 +104,16 @@ class ExitClassification:
     ):
         self.blocks = list(blocks)
         weights = (torch.tensor(self.blocks) / self.blocks[-1]) ** depth_power
-        self.weights = weights / weights.mean()
+        self.exit_weights = weights / weights.mean()
         self.distillation = distillation
         self.label_smoothing = label_smoothing
+        self.weights: dict[str, float] = {}
         self._example: tuple[Tensor, Tensor] | None = None
 
-    def losses(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """`loss`, and its parts `cross_entropy` and `distillation`, means over exits and images."""
         outputs = outputs.float()
-        weights = self.weights.to(outputs.device)
+        weights = self.exit_weights.to(outputs.device)
         cross_entropy = torch.stack(
             [
                 F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -107,9 +140,21 @@ class ExitClassification:
         if self._example is None:
             self._example = (outputs[0].detach().float().softmax(dim=-1), labels[0])
         right = (outputs.argmax(dim=-1) == labels[:, None]).sum(dim=0).float()
-        mean = (self.weights.to(right.device) * right).mean()
+        mean = (self.exit_weights.to(right.device) * right).mean()
         own = {f"accuracy_exit_{block}": count for block, count in zip(self.blocks, right)}
         return {"accuracy": mean, **own}
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The full model's answer."""
+        return outputs[:, -1].argmax(dim=1)
+
+    def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def score(self, measures: dict[str, float]) -> list[float]:
+        """Accuracy, then loss."""
+        return [measures["accuracy"], -measures["loss"]]
 
     def lines(self, measures: dict[str, float]) -> list[str]:
         """For each exit its accuracy, and what it says of the first image."""
@@ -123,15 +168,3 @@ class ExitClassification:
             f"actual {int(label)}"
             for place, block in enumerate(self.blocks)
         ]
-
-
-def objective_for(settings: dict, model: nn.Module) -> MakeObjective:
-    """The objectives of a run's phases, by its method."""
-    if settings["method"] != "early_exit":
-        return lambda phase: Classification(phase["label_smoothing"])
-    return lambda phase: ExitClassification(
-        feature_blocks(model),
-        settings["depth_power"],
-        settings["distillation"],
-        phase["label_smoothing"],
-    )

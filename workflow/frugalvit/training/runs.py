@@ -19,15 +19,15 @@ from frugalvit.devices import Fabric, device_name, peak_memory_mb
 from frugalvit.errors import ConfigError
 from frugalvit.models.base import load_card
 from frugalvit.models.files import save
-from frugalvit.models.trained import describe, start_run
+from frugalvit.models.trained import describe, load_run, start_run
 from frugalvit.training.checkpoint import fingerprint
 from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
-from frugalvit.training.objectives import objective_for
-from frugalvit.training.search import kept_epoch
+from frugalvit.training.methods import objective_for
 from frugalvit.training.stage import SCRATCH, RunData
 
 log = logging.getLogger(__name__)
+KEPT = ("valid_accuracy", "valid_loss", "valid_gflops", "alpha_ponder")  # of a card
 FILES = ("weights.safetensors", "card.json", "history.csv")
 
 
@@ -41,6 +41,7 @@ class RunFiles:
     base: Path
     features: dict[str, Path]  # view set -> folder
     source: Path | None = None  # folder of the run that this one starts from, in place of the base
+    teacher: Path | None = None  # folder of the run whose answers this one learns from
 
 
 class Choice(NamedTuple):
@@ -121,6 +122,11 @@ def train_run(
         "index": sha256_file(files.store / "index.csv"),
         "assignments": sha256_file(files.assignments),
     }
+    teacher = None
+    if files.teacher:
+        sources["teacher"] = sha256_file(files.teacher / "weights.safetensors")
+        teacher = load_run(files.teacher)[0].eval().requires_grad_(False)
+        teacher = fabric.setup_module(teacher)
     if files.source:
         sources["source"] = sha256_file(files.source / "weights.safetensors")
     for abandoned in files.folder.glob(f"{SCRATCH}*"):
@@ -134,7 +140,7 @@ def train_run(
         precision=str(fabric._precision.precision),
         sources=sources,
     )
-    objectives = objective_for(settings, model)
+    objectives = objective_for(settings, model, teacher)
     trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
     progress = trainer.fit()
     save(files.folder / "weights.safetensors", model.state_dict())
@@ -169,7 +175,7 @@ def run_card(
         **describe(model),
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
-        "kept": kept_epoch(pd.DataFrame(progress.history), settings["keep"]),
+        "kept": _kept(progress),
         "train_seconds": round(seconds, 3),
         "peak_memory_mb": round(peak_memory_mb(fabric.device), 1),
         "device": device_name(fabric.device),
@@ -178,3 +184,9 @@ def run_card(
         "resumed_after": progress.resumed_after,
         "environment": environment(),
     }
+
+
+def _kept(progress: Progress) -> dict[str, float]:
+    """Validation measures of the epoch whose weights were kept."""
+    row = progress.history[progress.best_epoch - 1]
+    return {name: value for name, value in row.items() if name in KEPT}

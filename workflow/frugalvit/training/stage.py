@@ -3,7 +3,7 @@
 import logging
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -180,20 +180,20 @@ class Patience:
 
     best_loss: float = math.inf
     epochs_without_loss: int = 0
-    best_accuracy: float = -math.inf
-    epochs_without_accuracy: int = 0
+    best_score: list[float] = field(default_factory=lambda: [-math.inf])
+    epochs_without_better: int = 0
     factor: float = 1.0  # of the learning rates, lowered by plateau
 
-    def update(self, phase: dict, loss: float, accuracy: float) -> None:
-        """Take in one epoch's validation loss and accuracy."""
+    def update(self, phase: dict, loss: float, score: list[float]) -> None:
+        """Take in one epoch's validation loss and score (an objective's, without its last item)."""
         if loss < self.best_loss:
             self.best_loss, self.epochs_without_loss = loss, 0
         else:
             self.epochs_without_loss += 1
-        if accuracy > self.best_accuracy:
-            self.best_accuracy, self.epochs_without_accuracy = accuracy, 0
+        if score > self.best_score:
+            self.best_score, self.epochs_without_better = score, 0
         else:
-            self.epochs_without_accuracy += 1
+            self.epochs_without_better += 1
         if (
             phase["lr_schedule"] == "plateau"
             and self.epochs_without_loss > phase["plateau_patience"]
@@ -204,6 +204,5 @@ class Patience:
     def exhausted(self, phase: dict) -> bool:
         """Whether early stopping ends the phase."""
         return (
-            bool(phase["early_stopping"])
-            and self.epochs_without_accuracy >= phase["early_stopping"]
+            bool(phase["early_stopping"]) and self.epochs_without_better >= phase["early_stopping"]
         )

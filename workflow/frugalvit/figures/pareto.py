@@ -1,0 +1,339 @@
+"""All ways to save in one figure: accuracy against GFLOPs, latency and throughput."""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from frugalvit.figures import style, tables, token_columns
+from frugalvit.figures.exit_axis import LabelledPanel, tick_percents
+from frugalvit.figures.style import BLUE, DASH, GREEN, GREY, INK, VERMILLION, Page
+
+LEFT, GAP, TOP, HEIGHT, FOOT = 11.0, 4.0, 1.0, 66.0, 16.0  # mm around the panels
+ROW, HEADER = 4.2, 5.5  # mm of the table
+TIMES = "\N{MULTIPLICATION SIGN}"
+PURPLE = "#A6517F"  # darker than the palette's, for words
+KINDS = {  # kind -> words, label, marker, colour
+    "plain": ("plain, fine-tuned", "plain", "D", INK),
+    "shallower": ("first blocks alone", "first blocks", "^", GREEN),
+    "early_exit": ("early exits", "early exits", "o", BLUE),
+    "avit": ("A-ViT, packed", "A-ViT", "s", VERMILLION),
+    "avit masked": ("A-ViT, masked only", "masked", "X", "#B0765A"),
+    "token_merging": ("token merging", "merging", "P", "#9A6700"),
+    "token_pruning": ("token pruning", "pruning", "p", PURPLE),
+}
+OTHER = ("another method", "other", "h", GREY)
+LINES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # of the first, second, … experiment of a kind
+STEP = {"color": "#C9C9C9", "linewidth": 2.6, "zorder": 1}
+COSTS = {  # column -> words, whether less is better
+    "gflops": ("GFLOPs per image", True),
+    "latency_ms": ("latency of one image", True),
+    "images_per_s": ("images per second", False),
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One experiment's points in one look, cheapest first; `rows` are of `over_seeds`."""
+
+    experiment: str
+    kind: str
+    rows: pd.DataFrame
+    blocks: int | None  # that its model keeps; None for all
+    place: int  # among the experiments of its kind
+    alone: bool  # no other experiment is of its kind
+
+    @property
+    def look(self) -> tuple[str, str]:
+        """Marker and colour."""
+        return KINDS.get(self.kind, OTHER)[2:]
+
+    @property
+    def main(self) -> pd.Series:
+        """The point in use: the chosen one, else the middle one."""
+        chosen = self.rows[self.rows["chosen"]]
+        return chosen.iloc[0] if len(chosen) else self.rows.iloc[len(self.rows) // 2]
+
+    @property
+    def label(self) -> str:
+        """Beside the marks and in the table: the method, lettered where it has several experiments."""
+        if self.kind == "shallower":
+            return f"first {self.blocks}"
+        name = KINDS.get(self.kind, OTHER)[1]
+        return name if self.alone else f"{name} {string.ascii_lowercase[self.place % 26]}"
+
+    @property
+    def words(self) -> str:
+        """In the table: 'early (early exits, budget 0.5)'."""
+        kind, main = KINDS.get(self.kind, OTHER)[0], self.main
+        if self.kind == "shallower":
+            kind = f"first {self.blocks} block{'' if self.blocks == 1 else 's'} alone"
+        setting = {"packed": "eps", "masked": "eps"}.get(main["setting"], main["setting"])
+        if self.kind in ("plain", "shallower"):
+            setting = ""
+        elif pd.notna(main["value"]):
+            setting = f", {setting} {main['value']:g}"
+        else:
+            setting = f", {setting}" if setting else ""
+        return f"{self.experiment} ({kind}{setting})"
+
+
+def series_of(table: pd.DataFrame, experiments: Mapping[str, int | None]) -> list[Series]:
+    """The series of a table of `over_seeds`: plain ones first, each kind in the order of `KINDS`."""
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    listed = list(experiments)
+    groups = table.sort_values("gflops", kind="stable").groupby(["experiment", "kind"])
+    keys = sorted(groups.groups, key=lambda key: (order.get(key[1], 9), listed.index(key[0])))
+    found = []
+    for experiment, kind in keys:
+        same = [other for other, of_kind in keys if of_kind == kind]
+        place, rows = same.index(experiment), groups.get_group((experiment, kind))
+        found.append(Series(experiment, kind, rows, experiments[experiment], place, len(same) == 1))
+    return found
+
+
+@style.themed
+def draw(
+    points: pd.DataFrame,
+    summary: pd.DataFrame,
+    costs: pd.DataFrame,
+    *,
+    study: str,
+    experiments: Mapping[str, int | None],
+    throughput_batch: int,
+    width_mm: float,
+) -> Figure:
+    """Test accuracy against three costs, each as a share of the full model's, and as a table.
+
+    `points` has the columns `token_columns.POINT_COLUMNS` of all adaptive runs (it may be empty),
+    `summary` those of `token_columns.SUMMARY_COLUMNS`, `costs` those of
+    `token_columns.COST_COLUMNS` and `run`, of all runs. `experiments` maps those to show to the
+    number of blocks that they keep, None for all; `throughput_batch` is that of `images_per_s`.
+    """
+    title = "Accuracy against cost, every way to save compared"
+    listed = list(experiments)
+    of_study = summary[summary["experiment"].isin(listed)]
+    split, own = tables.shown_split(of_study)
+    rows = token_columns.compared(points, summary, costs, experiments, split, throughput_batch)
+    if rows.empty or own.empty:
+        message = "No experiment to compare: summary.csv holds none of those to show."
+        return style.message_page(title, study, message, width_mm)
+    devices = ", ".join(sorted(of_study["device"].dropna().unique()))
+    sizes = rows["n"].dropna().unique()
+    images = tables.images_text(int(sizes[0]), split) if len(sizes) == 1 else f"{split} images"
+    seeds = tables.seeds_text(rows["seed"])
+    subtitle = tables.subtitle(study, seeds, images, devices and f"device: {devices}")
+    table = token_columns.over_seeds(rows)
+    for column, (_, less) in COSTS.items():
+        table[f"{column}_best"] = token_columns.non_dominated(
+            table[column], table["accuracy"], less
+        )
+    series = series_of(table, experiments)
+    limits = accuracy_limits(table)
+    panels = [column for column in COSTS if table[column].notna().any()]
+    body = TOP + HEIGHT + FOOT if panels else 0.0
+    height = body + HEADER + len(series) * ROW
+    notes = notes_text(rows, table, limits, sizes, len(panels) < len(COSTS))
+    page = Page(title, subtitle, width_mm, height, notes=notes)
+    width = (page.width - LEFT - 2 - GAP * (len(panels) - 1)) / max(len(panels), 1)
+    for number, column in enumerate(panels):
+        axes = page.axes(LEFT + number * (width + GAP), TOP, width, HEIGHT)
+        axes.set_ylim(limits)
+        axes.set_ylabel("accuracy (%)" if number == 0 else "")
+        draw_panel(LabelledPanel(axes, width, HEIGHT), column, series, table)
+        axes.tick_params(labelleft=number == 0)
+        describe_axis(
+            page, axes, LEFT + number * (width + GAP) + width / 2, column, throughput_batch
+        )
+    write_table(page, body, series)
+    return page.figure
+
+
+def notes_text(
+    rows: pd.DataFrame,
+    table: pd.DataFrame,
+    limits: tuple[float, float],
+    sizes: np.ndarray,
+    lacking: bool,
+) -> str:
+    """How to read the marks, and what the comparison cannot tell."""
+    text = "Filled: no other point is cheaper and as accurate; the grey line joins these. "
+    text += "Large marks: the points in use, in numbers below (bold: not dominated). "
+    if rows["seed"].nunique() > 1:
+        text += "Means over seeds; bars: standard deviation. "
+    if table["kind"].eq("avit masked").any():
+        text += "Dotted: what removing halted tokens gains over masking them. "
+    text += (
+        "Times are divided by those of the full model, measured beside each adaptive model in one"
+        " process; of plain models by the median of the uncut ones. "
+    )
+    middle, n = table["accuracy"].median(), rows["n"].min()
+    margin = 196 * np.sqrt(middle * (1 - middle) / n)
+    text += f"Other test images would move an accuracy by up to ±{margin:.1f} points (95 %). "
+    below = table[table["accuracy"] * 100 < limits[0]]
+    if len(below):
+        names = ", ".join(below["experiment"].unique())
+        text += f"Below the panels: {len(below)} point{'s' * (len(below) > 1)} of {names}. "
+    text += "Experiments were tested on different numbers of images. " if len(sizes) > 1 else ""
+    return text + ("Costs without a panel were not measured. " if lacking else "")
+
+
+def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
+    """Limits in % around the points, but for those far below most of the others."""
+    values = table["accuracy"] * 100
+    best, middle = float(values.max()), float(values.median())
+    floor = best - max(4.0 * (best - middle), 4.0)
+    low = float(values[values >= floor].min())
+    room = max(best - low, 1.0)
+    return low - 0.1 * room, best + 0.22 * room
+
+
+def draw_panel(
+    panel: LabelledPanel, column: str, series: list[Series], table: pd.DataFrame
+) -> None:
+    """One cost: the staircase of the points that no other dominates, then every series."""
+    axes, low = panel.axes, panel.axes.get_ylim()[0]
+    seen = table[table["accuracy"] * 100 >= low]
+    costs = pd.concat([seen[column].dropna(), pd.Series([1.0])])
+    room = 0.07 * (costs.max() - costs.min()) or 0.1
+    axes.set_xlim(costs.min() - room, costs.max() + room)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    tick_percents(axes, 7)
+    axes.grid()
+    axes.axvline(1, color=INK, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+    draw_staircase(panel, seen[seen[f"{column}_best"]], column)
+    shown = [entry for entry in series if entry.rows[column].notna().any()]
+    for entry in shown:
+        draw_series(panel, entry, column)
+    join_masked(panel, shown, column)
+    for entry in shown:
+        main = entry.main
+        if pd.isna(main[column]):
+            main = entry.rows.dropna(subset=[column]).iloc[0]
+        if main["accuracy"] * 100 >= low:
+            panel.label(main[column], main["accuracy"] * 100, entry.label, entry.look[1])
+
+
+def join_masked(panel: LabelledPanel, series: list[Series], column: str) -> None:
+    """A dotted line from each masked model to the packed one: what packing gains."""
+    packed = {entry.experiment: entry.main for entry in series if entry.kind == "avit"}
+    for entry in series:
+        if entry.kind == "avit masked" and entry.experiment in packed:
+            ends = pd.DataFrame([entry.main, packed[entry.experiment]])
+            look = {
+                "color": entry.look[1],
+                "linewidth": 0.8,
+                "linestyle": (0, (1, 1.5)),
+                "zorder": 2,
+            }
+            panel.axes.plot(ends[column], ends["accuracy"] * 100, **look)
+
+
+def draw_staircase(panel: LabelledPanel, best: pd.DataFrame, column: str) -> None:
+    """The best accuracy within each cost, from the cheapest point that is not dominated."""
+    less = COSTS[column][1]
+    ordered = best.sort_values(column, ascending=less)
+    x, y = ordered[column].tolist(), (ordered["accuracy"] * 100).tolist()
+    if not x:
+        return
+    end = panel.axes.get_xlim()[1 if less else 0]
+    panel.axes.step([*x, end], [*y, y[-1]], where="post", **STEP)
+
+
+def draw_series(panel: LabelledPanel, entry: Series, column: str) -> None:
+    """A series: its curve thin with small marks, its targets and the point in use large."""
+    axes, (marker, color) = panel.axes, entry.look
+    rows = entry.rows.dropna(subset=[column])
+    curve = rows[rows["joined"]]
+    if len(curve) > 1:
+        look = {"color": color, "linewidth": 0.9, "linestyle": LINES[entry.place % len(LINES)]}
+        axes.plot(curve[column], curve["accuracy"] * 100, **look, zorder=3)
+        panel.keep_clear(curve[column], curve["accuracy"] * 100, 0.6)
+    for row in rows.itertuples():
+        x, y, large = getattr(row, column), row.accuracy * 100, row.chosen or not row.joined
+        spread = getattr(row, f"{column}_sd"), row.accuracy_sd * 100
+        if large and np.isfinite(spread[1]) and y >= axes.get_ylim()[0]:
+            axes.errorbar(
+                x, y, spread[1], spread[0], fmt="none", ecolor=color, elinewidth=0.6, zorder=3
+            )
+        look: dict[str, Any] = {
+            "marker": marker,
+            "color": color,
+            "mfc": color if getattr(row, f"{column}_best") else "white",
+            "markersize": 6.5 if row.chosen else 4.6 if large else 3.2,
+            "mew": 1.0 if large else 0.7,
+            "zorder": 7 if row.chosen else 6 if large else 5,
+        }
+        axes.plot(x, y, **look)
+        if y >= axes.get_ylim()[0]:
+            panel.keep_clear([x], [y], 1.5 if large else 0.9)
+
+
+def describe_axis(page: Page, axes: Any, middle: float, column: str, batch: int) -> None:
+    """What the axis counts and which way is better, in two lines beneath it."""
+    words, less = COSTS[column]
+    if column == "images_per_s":
+        words += f", batch {batch}"
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{TIMES}{value:.3g}"))
+        unit = f"{TIMES} the full model's"
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.3g}"))
+        unit = "% of the full model's"
+    page.text(middle, TOP + HEIGHT + 7.0, words, size=style.LABEL, ha="center", va="center")
+    better = "← better" if less else "better →"
+    text = f"{better}   {unit}" if less else f"{unit}   {better}"
+    look = {"size": style.NOTE, "color": GREY, "ha": "center", "va": "center"}
+    page.text(middle, TOP + HEIGHT + 10.8, text, **look)
+
+
+def number_text(series: Series, column: str) -> str:
+    """The point in use in numbers: percents, or the factor of images/s; a dash where unknown."""
+    value, spread = series.main[column], series.main[f"{column}_sd"]
+    if pd.isna(value):
+        return DASH
+    before, factor, digits = (TIMES, 1, 2) if column == "images_per_s" else ("", 100, 1)
+    text = f"{before}{value * factor:.{digits}f}"
+    # Runs of one architecture have exactly the same GFLOPs.
+    known = np.isfinite(spread) and (spread > 1e-6 or column == "accuracy")
+    return text + (f" ± {spread * factor:.{digits}f}" if known else "")
+
+
+def write_table(page: Page, top: float, series: list[Series]) -> None:
+    """One row a series: mark, words, and the numbers of the point in use."""
+    headings = {
+        "accuracy": "accuracy (%)",
+        "gflops": "GFLOPs (%)",
+        "latency_ms": "latency (%)",
+        "images_per_s": "images/s",
+    }
+    columns = [[number_text(entry, column) for entry in series] for column in headings]
+    kept = [n for n, texts in enumerate(columns) if any(text != DASH for text in texts)]
+    right = page.width
+    for number in reversed(kept):
+        column, texts = list(headings)[number], columns[number]
+        page.text(
+            right, top + 2, headings[column], size=style.NOTE, color=GREY, ha="right", va="center"
+        )
+        for place, (entry, text) in enumerate(zip(series, texts)):
+            bold = bool(entry.main.get(f"{column}_best", False))
+            y = top + HEADER + (place + 0.5) * ROW
+            weight = "bold" if bold else "normal"
+            page.text(right, y, text, ha="right", va="center_baseline", weight=weight)
+        widths = [style.text_width(text, style.TICK, bold=True) for text in texts]
+        right -= max(style.text_width(headings[column], style.NOTE), *widths) + 3
+    page.line((0, page.width), (top + 4.2, top + 4.2), color=GREY, linewidth=0.6)
+    for place, entry in enumerate(series):
+        y = top + HEADER + (place + 0.5) * ROW
+        mark = page.axes(0, y - ROW / 2, 4, ROW)
+        mark.set_axis_off()
+        mark.set(xlim=(-1, 1), ylim=(-1, 1))
+        mark.plot(0, 0, marker=entry.look[0], color=entry.look[1], markersize=5)
+        page.text(5.5, y, entry.label, va="center_baseline", color=entry.look[1])
+        left = 5.5 + max(style.text_width(other.label, style.TICK) for other in series) + 3
+        words = style.shorten(entry.words, style.TICK, right - left)
+        page.text(left, y, words, va="center_baseline")

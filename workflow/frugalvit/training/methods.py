@@ -1,0 +1,56 @@
+"""Which objective a method trains with."""
+
+from torch import nn
+
+from frugalvit.models.backbone import architecture_of, backbone_of
+from frugalvit.models.heads import feature_blocks
+from frugalvit.schedules import HEADS
+from frugalvit.training.halting_objective import HaltingClassification, WarmUp, ponder_weight
+from frugalvit.training.objectives import (
+    Classification,
+    ExitClassification,
+    MakeObjective,
+    Objective,
+)
+
+
+def objective_for(
+    settings: dict, model: nn.Module, teacher: nn.Module | None = None
+) -> MakeObjective:
+    """The objectives of a run's epochs, by its method.
+
+    Labels are smoothed, and a teacher is asked, in training alone.
+
+    Args:
+        settings: the run's.
+        model: built.
+        teacher: in evaluation mode, for a method that learns from another run's answers.
+    """
+
+    def of_early_exit(phase: dict, history: list[dict], training: bool) -> Objective:
+        return ExitClassification(
+            feature_blocks(model),
+            settings["depth_power"],
+            settings["distillation"],
+            phase["label_smoothing"] if training else 0.0,
+        )
+
+    def of_avit(phase: dict, history: list[dict], training: bool) -> Objective:
+        smoothing = phase["label_smoothing"] if training else 0.0
+        if phase["train"] in HEADS:
+            return WarmUp(smoothing)
+        architecture = architecture_of(backbone_of(model))
+        return HaltingClassification(
+            architecture,
+            architecture["num_classes"],
+            settings["halting"],
+            ponder_weight(settings["halting"], history),
+            settings["distillation"],
+            teacher if training else None,
+            smoothing,
+        )
+
+    def of_plain(phase: dict, history: list[dict], training: bool) -> Objective:
+        return Classification(phase["label_smoothing"] if training else 0.0)
+
+    return {"early_exit": of_early_exit, "avit": of_avit}.get(settings["method"], of_plain)

@@ -1,0 +1,24 @@
+"""Adaptive tokens and their rivals as an HTML table for the report."""
+
+from frugalvit.card import atomic_path
+from frugalvit.figures import token_columns, token_table
+from frugalvit.figures.tables import read_metrics, read_runs, read_table
+from frugalvit.job import run_job
+
+
+def main(snakemake):
+    files, params = snakemake.input, snakemake.params
+    page = token_table.draw(
+        read_table(files.points, token_table.POINT_COLUMNS),
+        read_table(files.summary, token_columns.SUMMARY_COLUMNS),
+        read_runs(files.costs, token_columns.COST_COLUMNS),
+        read_metrics(files.metrics),
+        study=params.study,
+        experiments=params.experiments,
+    )
+    with atomic_path(snakemake.output[0]) as temporary:
+        temporary.write_text(page)
+
+
+if __name__ == "__main__":
+    run_job(main, snakemake)  # noqa: F821
