@@ -44,6 +44,14 @@ STUDY = {
             "schedule": [{"train": "exits", "epochs": 3}],
             "targets": {"budget": [0.5], "risk": [{"epsilon": 0.03, "delta": 0.2}]},
         },
+        "halting": {
+            "method": "avit",
+            "from": "frozen",
+            "schedule": [{"train": "head", "epochs": 1}, {"train": "all", "epochs": 7}],
+            "halting": {"target_gflops": 0.01},
+        },
+        "merged": {"method": "token_merging", "from": "frozen", "r": [2]},
+        "pruned": {"method": "token_pruning", "from": "frozen", "keep_tokens": [0.7]},
     },
 }
 
@@ -79,13 +87,14 @@ def render(caption: Path, experiment: str, splits: str = "splits") -> str:
     return " ".join(text.split())
 
 
-# An experiment without a grid has no grid figure, one without exits no figure of exits.
+# An experiment without a grid has no grid figure, one without exits or halting none of those.
 PAIRS = [
     (caption, experiment)
     for caption in CAPTIONS
     for experiment in STUDY["experiments"]
     if caption.stem != "grid" or "grid" in STUDY["experiments"][experiment]
     if not caption.stem.startswith("exit_") or experiment == "early"
+    if not caption.stem.startswith("avit_") or experiment == "halting"
 ]
 
 
@@ -114,3 +123,27 @@ def test_captions_state_parameters():
     assert "at most 0.03 of accuracy lost with probability 0.8" in saved
     assert "*first_six*, the first 6 block(s) alone" in saved
     assert "weighs what its share of the depth" in render(captions["learning_curves"], "early")
+
+
+def test_captions_of_adaptive_tokens_state_parameters():
+    captions = {path.stem: path for path in CAPTIONS}
+    for name in ("avit_halting", "avit_images", "avit_tokens", "avit_losses"):
+        caption = render(captions[name], "halting")
+        assert "halting" in caption
+        assert "Method: avit" in caption
+        assert "Splits: splits" in caption
+    assert "Test images of seed 0" in render(captions["avit_images"], "halting")
+    assert "3 seed(s) (0, 1, 2)" in render(captions["avit_losses"], "halting")
+    curves = render(captions["learning_curves"], "halting")
+    assert "all: 7 epoch(s)" in curves
+    for name in ("pareto", "token_table"):
+        assert "study made_up" in render(captions[name], "halting")
+
+
+def test_captions_of_what_trains_nothing_say_so():
+    captions = {path.stem: path for path in CAPTIONS}
+    curves = render(captions["learning_curves"], "merged")
+    assert "Nothing trains here: the curves are those of frozen." in curves
+    assert "Schedule" not in curves
+    compared = render(captions["schedules"], "merged")
+    assert "starts from frozen; nothing trains." in compared

@@ -54,6 +54,7 @@ FROZEN = "experiments.frozen"
 SCHEDULE = f"{FROZEN}.schedule"
 EXIT = "experiments.exit_early"
 EXITS = {"method": "early_exit", "schedule": [{"train": "heads", "epochs": 1}]}
+HUB = {"source": "hub", "repository": "owner/name"}
 MISTAKES = {
     "unknown key": ("experiment", {}, "experiment: unknown key; did you mean 'experiments'?"),
     "unknown nested key": (f"{FROZEN}.learning_rate", 0.1, f"{FROZEN}.learning_rate: unknown key"),
@@ -102,6 +103,12 @@ MISTAKES = {
     ),
     "missing weights": ("base", {"source": "file", "file": "x.pth"}, "base.file: no file 'x.pth'"),
     "grid of what no run has": (f"{FROZEN}.grid", {"parameters": {"seeds": [[0]]}}, "cannot vary this"),
+    "two policies at once": (
+        FROZEN,
+        {"method": "fine_tune", "augment": {"auto_augment": True}, "schedule": [
+            {"train": "all", "epochs": 1, "augment": {"trivial_augment": True}}]},
+        "schedule[0].augment: trivial_augment and auto_augment are both on",
+    ),
     "views of two kinds": (
         FROZEN,
         {"method": "fine_tune", "views": 2, "schedule": [
@@ -162,6 +169,28 @@ MISTAKES = {
     "exits of a search": (EXIT, EXITS | {"grid": {"parameters": {"lr": [1]}}}, "grid: a search is for"),
     "crop over resize": (
         "dataset", {"source": "cifar10", "resize": 32, "crop": 64}, "dataset.crop: 64 px is larger"
+    ),
+    "no repository": ("base", {"source": "hub", "image_size": 24}, "base.repository: missing; base.so"),
+    "a repository without owner": (
+        "base", {"source": "hub", "repository": "deit"}, "base.repository: 'deit' is not allowed; write"
+    ),
+    "a repository that leaves the hub's folder": (
+        "base", {"source": "hub", "repository": "../etc"}, "base.repository: '../etc' is not allowed"
+    ),
+    "a repository of dots": (
+        "base", {"source": "hub", "repository": "a/b..c"}, "base.repository: 'a/b..c' is not allowed"
+    ),
+    "a revision that leaves its repository": (
+        "base", HUB | {"revision": "main/../.."}, "base.revision: 'main/../..' is not allowed; write"
+    ),
+    "a revision with a query": ("base", HUB | {"revision": "main?x=1"}, "base.revision: 'main?x=1'"),
+    "a file outside the repository": ("base", HUB | {"file": "/etc/passwd"}, "base.file: '/etc/passwd'"),
+    "a file above the repository": (
+        "base", HUB | {"file": "a/../../b"}, "base.file: 'a/../../b' is not allowed; write a path inside"
+    ),
+    "two policies": (
+        "training.augment", {"trivial_augment": True, "auto_augment": True},
+        "write one of trivial_augment and auto_augment, not both",
     ),
 }  # fmt: skip
 
@@ -322,7 +351,8 @@ def test_the_readmes_example_is_valid_yaml(config):
     config["experiments"] = yaml.safe_load(blocks[0])["experiments"]
     exits = yaml.safe_load(blocks[1])
     config["splits"] = exits["splits"]
-    config["experiments"] |= exits["experiments"] | yaml.safe_load(blocks[2])
+    config["experiments"] |= exits["experiments"] | yaml.safe_load(blocks[2])["experiments"]
+    config["experiments"] |= yaml.safe_load(blocks[3])
     study = load_study(config)
     assert "search" in study.grids
     assert study.exit_runs == [f"early_exit-s{seed}" for seed in study.config["seeds"]]

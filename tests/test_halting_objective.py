@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from frugalvit.errors import ConfigError
 from frugalvit.models.flops import vit_flops
 from frugalvit.models.halting import Halted, target_distribution
 from frugalvit.training.halting_objective import (
+    AIM,
     HaltingClassification,
     WarmUp,
+    check_halting,
     divergence,
     ponder_weight,
 )
@@ -112,8 +115,9 @@ def test_a_target_raises_the_weight_while_it_is_missed_and_lowers_it_below():
     cheap = ponder_weight(halting, [{"alpha_ponder": 0.02, "valid_gflops": 0.95}])
     far = ponder_weight(halting, [{"alpha_ponder": 0.02, "valid_gflops": 50.0}])
     assert cheap < 0.02 < dear < far
-    assert far == pytest.approx(0.02 * 8)
-    assert ponder_weight(halting, [{"alpha_ponder": 0.02, "valid_gflops": 1.0}]) == 0.02
+    assert far == pytest.approx(0.02 * 4)
+    met = ponder_weight(halting, [{"alpha_ponder": 0.02, "valid_gflops": AIM}])
+    assert met == pytest.approx(0.02)
 
 
 def test_an_epoch_that_meets_the_target_beats_a_more_accurate_one_that_does_not():
@@ -124,3 +128,18 @@ def test_an_epoch_that_meets_the_target_beats_a_more_accurate_one_that_does_not(
     # Without one the loss, in which cost is weighed already, decides.
     assert objective().score(missed) > objective().score(met)
     assert WarmUp().score({"accuracy": 1.0, "loss": 0.0}) < with_target.score(missed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"target_gflops": 1.0}, "halting.target_gflops: 1, but an image costs"),
+        ({"target_gflops": 1e-9}, "write a number between them"),
+        ({"expected_depth": 4.0}, "halting.expected_depth: 4, but the base has 3 blocks"),
+    ],
+)
+def test_what_no_training_reaches_is_refused(changes, told):
+    with pytest.raises(ConfigError, match=told):
+        check_halting(HALTING | changes, ARCHITECTURE, 3)
+    full = vit_flops(ARCHITECTURE, 3)
+    check_halting(HALTING | {"target_gflops": 0.8 * full}, ARCHITECTURE, 3)

@@ -70,8 +70,9 @@ def test_the_report_needs_no_other_file_and_has_every_figure(report, finished):
     assert "results/tiny/summary.html" in results
     for name, result in results.items():
         assert result["caption"].strip(), f"{name} has no caption"
-    categories = set(re.findall(r'"(Comparison|Data|Experiments|Grid search)"', report.read_text()))
-    assert categories == {"Comparison", "Data", "Experiments", "Grid search"}
+    assert "results/tiny/tokens.html" in results
+    expected = {"Comparison", "Data", "Experiments", "Grid search", "Adaptive tokens"}
+    assert set(re.findall(f'"({"|".join(expected)})"', report.read_text())) == expected
     text = re.sub(r"(?s)<script.*?</script>", "", report.read_text())
     assert not re.findall(r'(?:src|href)="https?://', text)
 
@@ -81,6 +82,7 @@ def test_the_report_opens_in_a_browser(report, browser):
     shown = html.unescape(re.sub(r"(?s)<script.*?</script>|<style.*?</style>|<[^>]+>", " ", page))
     for words in ("How to read this report", "Comparison", "Experiments", "Grid search", "Data"):
         assert words in shown
+    assert "Adaptive tokens" in shown
 
 
 def test_every_figure_of_the_report_is_drawn(report, browser, tmp_path):

@@ -74,6 +74,45 @@ def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page()
     assert "early:full" not in results_table.draw(other, ["other"])
 
 
+def test_settings_of_tokens_that_leave_have_rows_of_their_own():
+    def point(name, setting, value, chosen, gflops):
+        row = {"run": f"{name}-s0", "seed": 0, "split": "test", "n": 10, "macro_f1": 0.4}
+        row |= {"setting": setting, "value": value, "threshold": float("nan"), "chosen": chosen}
+        return row | {"accuracy": 0.8, "gflops": gflops, "latency_ms": 2.0, "images_per_s": 9.0}
+
+    points = pd.DataFrame(
+        [
+            point("halting", "packed", 0.01, True, 1.5),
+            point("halting", "masked", 0.01, False, 2.0),
+            point("halting", "eps", 0.25, False, 1.0),
+            point("merged", "r", 4, True, 1.2),
+            point("merged", "r", 2, False, 1.6),
+            point("pruned", "keep", 0.7, True, 1.3),
+        ]
+    )
+    cost = pd.concat([COST.assign(model="full"), COST.assign(model="another")])
+    methods = {"halting": "avit", "merged": "token_merging", "pruned": "token_pruning"}
+    runs = [
+        (
+            {"run": f"{name}-s0", "experiment": name, "seed": 0, "point": None},
+            {"test": METRICS | {"accuracy": 0.8}},
+            CARD | {"method": method},
+        )
+        for name, method in methods.items()
+    ]
+    costs = {f"{name}-s0": cost for name in methods}
+    table = summarize("study", runs, costs, {}, points, 32).set_index("experiment")
+    assert table["gflops"].to_dict() == {
+        "halting": 1.5, "halting:masked": 2.0, "halting:eps 0.25": 1.0,
+        "merged": 1.2, "merged:r 2": 1.6, "pruned": 1.3,
+    }  # fmt: skip
+    assert table["params_m"].eq(4.0).all(), "no new weights"
+    assert table["run"]["halting:masked"] == "halting-s0:masked"
+    page = results_table.draw(table.reset_index(), ["halting"])
+    assert "halting:eps 0.25" in page
+    assert "merged" not in page
+
+
 def test_the_page_marks_the_best_of_each_test_set():
     page = results_table.draw(
         summary_of(

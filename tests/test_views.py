@@ -6,6 +6,7 @@ import torch
 from torchvision.transforms import v2
 
 from frugalvit.data.views import Augment, normalize, to_tensor, view_keys
+from frugalvit.errors import ConfigError
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 EVERYTHING = {
@@ -16,6 +17,8 @@ EVERYTHING = {
     "trivial_augment": True,
     "random_erasing": 0.5,
 }
+WITH_AUTO_AUGMENT = EVERYTHING | {"trivial_augment": False, "auto_augment": True}
+both_policies = pytest.mark.parametrize("settings", [EVERYTHING, WITH_AUTO_AUGMENT])
 
 
 def pixel_views(settings, size):
@@ -60,9 +63,10 @@ def test_nothing_on_changes_nothing():
     assert torch.equal(views, torch.from_numpy(images).permute(0, 3, 1, 2).float())
 
 
-def test_a_view_depends_on_its_key_alone():
+@both_policies
+def test_a_view_depends_on_its_key_alone(settings):
     images, own = pictures(), keys(12)
-    augment = pixel_views(EVERYTHING, 20)
+    augment = pixel_views(settings, 20)
     whole = augment(images, own)
     assert whole.shape == (12, 3, 20, 20)
     assert whole.dtype == torch.float32
@@ -73,23 +77,25 @@ def test_a_view_depends_on_its_key_alone():
     assert not torch.equal(augment(images, keys(12, seed=1)), whole)
 
 
-def test_the_global_generators_are_left_alone():
+@both_policies
+def test_the_global_generators_are_left_alone(settings):
     torch.manual_seed(5)
     np.random.seed(5)
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    pixel_views(EVERYTHING, 20)(pictures(), keys(12))
+    pixel_views(settings, 20)(pictures(), keys(12))
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == numpy_before).all()
     torch.manual_seed(6)
-    again = pixel_views(EVERYTHING, 20)(pictures(), keys(12))
+    again = pixel_views(settings, 20)(pictures(), keys(12))
     torch.manual_seed(7)
-    assert torch.equal(pixel_views(EVERYTHING, 20)(pictures(), keys(12)), again)
+    assert torch.equal(pixel_views(settings, 20)(pictures(), keys(12)), again)
 
 
-def test_input_is_not_changed():
+@both_policies
+def test_input_is_not_changed(settings):
     images = pictures()
     before = images.copy()
-    pixel_views(EVERYTHING, 24)(images, keys(12))
+    pixel_views(settings, 24)(images, keys(12))
     images.setflags(write=False)
     pixel_views({"random_erasing": 1.0, "horizontal_flip": 1.0}, 24)(images, keys(12))
     assert (images == before).all()
@@ -161,6 +167,27 @@ def test_erasing_takes_one_rectangle_of_some_images():
     share = changed.float().mean(dim=(1, 2))[touched]
     assert share.min() >= 0.005
     assert share.max() <= 0.36
+
+
+def test_auto_augment_is_torchvisions_policy_for_imagenet():
+    """One of its pairs of operations, drawn anew for each image; some leave the image alone."""
+    images, own = pictures(200), keys(200)
+    policy = v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET)
+    expected = []
+    with torch.random.fork_rng(devices=[]):
+        for image, key in zip(torch.from_numpy(images).permute(0, 3, 1, 2), own):
+            torch.default_generator.manual_seed(key >> 1)
+            expected.append(policy(image))
+    views = pixel_views({"auto_augment": True}, 24)(images, own)
+    assert torch.equal(views, torch.stack(expected).float())
+    kept = (views == torch.from_numpy(images).permute(0, 3, 1, 2)).flatten(1).all(1)
+    assert 0 < int(kept.sum()) < 100
+    assert not torch.equal(views, pixel_views({"trivial_augment": True}, 24)(images, own))
+
+
+def test_two_policies_at_once_are_refused():
+    with pytest.raises(ConfigError, match="trivial_augment and auto_augment are both on"):
+        pixel_views({"trivial_augment": True, "auto_augment": True}, 24)
 
 
 def test_one_setting_does_not_reshuffle_another():

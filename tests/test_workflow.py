@@ -51,9 +51,9 @@ def test_a_study_runs_from_nothing_to_its_tables(finished):
     summary = pd.read_csv(results / "summary.csv")
     assert list(summary.columns) == COLUMNS
     final = summary[~summary["run"].str.contains("-g|:")]
-    twice = ("frozen", "unfreeze_last", "search", "early")
+    twice = ("frozen", "unfreeze_last", "search", "early", "halting", "merged")
     expected = [f"{name}-s{seed}" for name in twice for seed in (0, 1)]
-    assert sorted(final["run"].unique()) == sorted([*expected, "first_two-s0"])
+    assert sorted(final["run"].unique()) == sorted([*expected, "first_two-s0", "pruned-s0"])
     assert sorted(final["split"].unique()) == ["test", "valid"]
     assert final[["gflops", "latency_ms", "images_per_s", "params_m"]].notna().all().all()
     assert final["device"].eq("cpu (1 thread)").all()
@@ -91,9 +91,12 @@ def test_cards_tell_where_results_come_from(finished):
     base = json.loads((results / "base/card.json").read_text())
     assert base["frozen"]["head"]["trainable"] == 0
     check = json.loads((results / "base/freeze_check.json").read_text())
-    assert set(check) == {"frozen", "unfreeze_last", "search", "first_two", "early"}
+    trained = {"frozen", "unfreeze_last", "search", "first_two", "early", "halting"}
+    assert set(check) == trained | {"merged", "pruned"}
     assert check["early"][0]["parts"]["exits"] == "trains"
     assert "block 3" not in check["first_two"][0]["parts"]
+    assert [phase["train"] for phase in check["halting"]] == ["head", "all"]
+    assert check["merged"] == []
 
 
 def test_a_second_call_finds_nothing_to_do(finished):
@@ -109,8 +112,9 @@ def test_the_report_needs_no_number_of_cores(finished, tmp_path):
 def test_jobs_ask_for_the_gpu(finished):
     words = run(finished, *TINY, "--dry-run", "--forceall", "--resources", "gpu=1")
     asked = re.findall(r"(?m)^ +resources: (.*gpu=1.*)$", words)
-    graphic = {"train_run": 11, "evaluate": 9, "extract_features": 1, "measure_cost": 1}
-    graphic |= {"evaluate_exits": 2, "measure_exits": 2}
+    graphic = {"train_run": 13, "evaluate": 9, "extract_features": 1, "measure_cost": 1}
+    graphic |= {"evaluate_exits": 2, "evaluate_avit": 2, "evaluate_tokens": 3}
+    graphic |= {"measure_points_s0": 1, "measure_points_s1": 1}
     for rule in graphic:
         block = re.search(rf"(?ms)^rule {rule}:.*?(?=^\[|\Z)", words)[0]
         assert re.search(r"(?m)^ +resources: .*\bgpu=1\b", block), rule
@@ -124,7 +128,7 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     module.write_text(module.read_text() + "\n# A comment cannot change a result.\n")
     assert planned(copied, *TINY) == {}
     module.write_text(module.read_text() + "\nADDED = 1\n")
-    assert planned(copied, *TINY) == {"plot_experiment": 5}
+    assert planned(copied, *TINY) == {"plot_experiment": 8}
     summary = library / "evaluation" / "summary.py"
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
@@ -133,7 +137,7 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     loop = library / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
-    assert plan["train_run"] == 11
+    assert plan["train_run"] == 13
     assert not {"prepare_dataset", "check_splits", "export_base", "extract_features"} & set(plan)
 
 
@@ -145,7 +149,8 @@ def test_an_edited_experiment_reruns_only_its_rules(copied):
     plan = planned(copied, *TINY)
     assert plan == {
         "train_run": 2, "evaluate": 2, "summarize": 1, "plot_experiment": 1,
-        "plot_schedules": 1, "plot_exits": 1, "tabulate_results": 1,
+        "plot_schedules": 1, "plot_exits": 1, "plot_pareto": 1, "tabulate_results": 1,
+        "tabulate_tokens": 1,
     }  # fmt: skip
 
 
@@ -163,9 +168,10 @@ def test_an_added_experiment_leaves_the_others_alone(copied):
     assert not {"extract_features", "prepare_dataset", "export_base", "measure_cost"} & set(plan)
 
 
-def test_a_clone_with_csv_files_alone_redraws_and_trains_nothing(finished, tmp_path):
+def test_a_clone_with_tables_alone_redraws_and_trains_nothing(finished, tmp_path):
     clone = copy_tiny(tmp_path)
-    for path in sorted(results_of(finished).rglob("*.csv"), reverse=True):
+    tables = [*results_of(finished).rglob("*.csv"), *results_of(finished).rglob("metrics.json")]
+    for path in sorted(tables, reverse=True):
         target = clone / path.relative_to(finished)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())  # dates in an order that no run would give
@@ -176,6 +182,8 @@ def test_a_clone_with_csv_files_alone_redraws_and_trains_nothing(finished, tmp_p
         "plot_schedules",
         "plot_grid",
         "plot_exits",
+        "plot_avit",
+        "plot_pareto",
     }
     run(clone, *TINY, "--", "figures")
     for figure in sorted(results_of(finished).glob("figures/*")):
@@ -207,10 +215,11 @@ def test_operating_points_are_what_the_predictions_say(finished):
     results = results_of(finished)
     table = pd.read_csv(results / "operating_points.csv", dtype={"exit_histogram": str})
     assert list(table.columns) == OPERATING_POINTS
+    table = table[table["method"] == "early_exit"]
     assert set(table["run"]) == {"early-s0", "early-s1"}
     assert set(table["split"]) == {"calibration", "valid", "test"}
     assert table[["latency_ms", "latency_p95_ms", "images_per_s"]].notna().all().all()
-    assert table.loc[table["chosen"], "setting"].eq("drop").all()
+    assert table.loc[table["chosen"].astype(bool), "setting"].eq("drop").all()
     summary = pd.read_csv(results / "summary.csv")
     for name in ("early-s0", "early-s1"):
         mine = table[(table["run"] == name) & (table["split"] == "test")].set_index("setting")
@@ -233,6 +242,112 @@ def test_operating_points_are_what_the_predictions_say(finished):
         assert cost.loc[cost["model"] == "full", "gflops"].nunique() == 1
     first_two = summary[summary["experiment"] == "first_two"]["gflops"].max()
     assert first_two < summary[summary["experiment"] == "frozen"]["gflops"].min()
+
+
+def test_tokens_that_leave_have_their_rows_in_the_tables(finished):
+    results = results_of(finished)
+    points = pd.read_csv(results / "operating_points.csv", dtype={"exit_histogram": str})
+    points = points[points["method"] != "early_exit"]
+    settings = points[["run", "setting", "value"]].drop_duplicates()
+    assert settings.groupby("run").size().to_dict() == {
+        "halting-s0": 3, "halting-s1": 3, "merged-s0": 2, "merged-s1": 2, "pruned-s0": 1,
+    }  # fmt: skip
+    assert set(points["split"]) == {"valid", "test"}
+    assert points[["latency_ms", "latency_p95_ms", "images_per_s"]].notna().all().all()
+    assert points["n"].eq(60).all()
+    used = points[points["chosen"].astype(bool)]
+    assert set(zip(used["setting"], used["value"])) == {("packed", 0.01), ("r", 2), ("keep", 0.6)}
+
+    summary = pd.read_csv(results / "summary.csv")
+    names = set(summary["experiment"])
+    assert {
+        "halting",
+        "halting:masked",
+        "halting:eps 0.3",
+        "merged",
+        "merged:r 1",
+        "pruned",
+    } <= names
+    tested = summary[summary["split"] == "test"].set_index("run")
+    full = tested["gflops"]["frozen-s0"]
+    for name in ("halting-s0", "halting-s1"):
+        packed, masked = tested.loc[name], tested.loc[f"{name}:masked"]
+        assert tested["gflops"][f"{name}:eps 0.3"] < packed["gflops"] < full
+        assert masked["gflops"] == pytest.approx(full)
+        assert masked["accuracy"] == packed["accuracy"]
+        assert packed["params_m"] == pytest.approx(tested["params_m"]["frozen-s0"])
+    assert tested["gflops"]["merged-s0"] < tested["gflops"]["merged-s0:r 1"] < full
+    assert tested["gflops"]["pruned-s0"] < full
+
+
+def test_halting_is_what_its_files_say(finished):
+    runs = results_of(finished) / "runs"
+    points = pd.read_csv(results_of(finished) / "operating_points.csv")
+    for name in ("halting-s0", "halting-s1"):
+        mine = points[(points["run"] == name) & (points["split"] == "test")].set_index("setting")
+        predictions = pd.read_csv(runs / name / "predictions.csv")
+        test = predictions[predictions["split"] == "test"]
+        packed = mine.loc["packed"]
+        assert packed["accuracy"] == pytest.approx((test["label"] == test["predicted"]).mean())
+        assert packed["mean_depth"] == pytest.approx(test["depth"].mean(), abs=1e-3)
+        assert (test["tokens"] * 3).tolist() == pytest.approx(test["depth"].tolist(), abs=1e-3)
+        halting = pd.read_csv(runs / name / "halting.csv")
+        sums = halting.groupby("split")[["halting", "tokens", "target"]].sum()
+        assert sums.to_numpy() == pytest.approx(1)
+        assert len(pd.read_csv(runs / name / "depth_images.csv")) == 6
+        metrics = json.loads((runs / name / "metrics.json").read_text())["test"]
+        assert metrics["packed_difference"] < 1e-5
+        assert metrics["boxed"] == 60
+        assert metrics["batch_size"] == 128
+        cost = pd.read_csv(runs / name / "cost.csv")
+        assert set(cost["model"]) == {"full", "packed 0.01", "masked 0.01", "eps 0.3"}
+        assert set(cost["batch_size"]) == {1, 32, 128}
+
+
+def test_what_trains_nothing_is_its_sources_run(finished):
+    runs = results_of(finished) / "runs"
+    for name in ("weights.safetensors", "history.csv"):
+        assert (runs / "merged-s1" / name).read_bytes() == (runs / "frozen-s1" / name).read_bytes()
+    card = json.loads((runs / "merged-s1" / "card.json").read_text())
+    source = json.loads((runs / "frozen-s1" / "card.json").read_text())
+    assert (card["run"], card["method"], card["source"]) == (
+        "merged-s1",
+        "token_merging",
+        "frozen-s1",
+    )
+    assert card["train_seconds"] == source["train_seconds"]
+
+
+def test_other_eps_and_r_evaluate_anew_and_train_nothing(copied):
+    def change(study):
+        study["experiments"]["halting"]["halting"]["inference_eps"] = [0.1, 0.5]
+        study["experiments"]["merged"]["r"] = [1]
+
+    edit(copied, change)
+    plan = planned(copied, *TINY)
+    assert (plan["evaluate_avit"], plan["evaluate_tokens"]) == (2, 2)
+    assert plan["measure_points_s0"] == plan["measure_points_s1"] == 1
+    assert not {"train_run", "adopt_run", "evaluate", "evaluate_exits"} & set(plan)
+
+
+def test_a_run_is_taken_anew_with_its_source(copied):
+    edit(copied, lambda study: study["experiments"]["frozen"].update(lr=0.001))
+    plan = planned(copied, *TINY)
+    assert plan["adopt_run"] == 3
+    assert plan["train_run"] == 6, "frozen, and early exits and halting, which start from it"
+
+
+def test_a_study_of_halting_alone_can_be_planned(copied):
+    def halting_alone(study):
+        halting = study["experiments"]["halting"] | {"from": "base"}
+        del halting["distillation"]
+        study["experiments"] = {"halting": halting}
+
+    edit(copied, halting_alone)
+    plan = planned(copied, *TINY)
+    assert (plan["train_run"], plan["evaluate_avit"]) == (2, 2)
+    assert plan["plot_avit"] == plan["plot_pareto"] == plan["tabulate_tokens"] == 1
+    assert not {"evaluate", "evaluate_exits", "probe_blocks"} & set(plan)
 
 
 def test_a_new_target_evaluates_anew_and_trains_nothing(copied):

@@ -256,6 +256,9 @@ def _cost_rows(
             "precision": "32-true",
             "threads": 2,
             "torch": "2.12.1",
+            "call_ms": FULL_MS * took * batch if latency else np.nan,
+            "call_p95_ms": FULL_MS * took * batch * 1.3 if latency else np.nan,
+            "calls": 20,
             "run": run,
             "seed": seed,
         }

@@ -54,6 +54,32 @@ experiments:
 A head after every block; `heads` trains them all on cached features, phases with blocks train them
 jointly. Thresholds are made on calibration images, which nothing else sees.
 
+## Adaptive tokens
+
+```yaml
+experiments:
+  tuned:
+    method: fine_tune
+    schedule: [{train: head, epochs: 20}, {train: all, epochs: 5, lr: 0.0003}]
+  tuned_on:        # the baseline: the same recipe without halting
+    method: fine_tune
+    from: tuned
+    schedule: [{train: all, epochs: 5, lr: 0.0002}]
+  avit:            # tokens halt when they have seen enough
+    method: avit
+    from: tuned    # or base
+    baseline: tuned_on
+    schedule: [{train: all, epochs: 5, lr: 0.0002}]
+    halting: {target_gflops: 8.8, gamma: 10, beta: -5, alpha_ponder: 0.02}
+    distillation: {weight: 0.5}
+  merged: {method: token_merging, from: tuned_on, r: [8, 4, 12]}
+  pruned: {method: token_pruning, from: tuned_on, keep_tokens: [0.7, 0.9, 0.5]}
+```
+
+`target_gflops` is the wish, the weight of the ponder loss follows it. What counts for `gamma` and
+`beta` is the size of a token's first channel in your base: before training few tokens should halt
+early. DeiT suits the presets; a base with small tokens wants a larger `beta`.
+
 ## A grid search
 
 ```yaml
@@ -76,8 +102,11 @@ SECTIONS = {
     "training": "Keys of `training`; an experiment can override each of them.",
     "experiment": "Keys of an entry of `experiments`, besides those of `training`.",
     "early_exit": "Keys of an experiment of `method: early_exit`.",
+    "token_overrides": "Keys of experiments of `method: avit`, `token_merging` and `token_pruning`.",
     "phase": "Keys of a phase of a `schedule`, besides those it shares with `training`.",
 }
+
+TITLES = {"token_overrides": "adaptive tokens"}
 
 
 def document() -> str:
@@ -87,7 +116,7 @@ def document() -> str:
     parts = [INTRODUCTION, "## Keys\n", "Top level.\n", _table(schema, definitions)]
     shared = {
         key
-        for name in ("training_overrides", "exit_overrides")
+        for name in ("training_overrides", "exit_overrides", "token_overrides")
         for key in definitions[name]["properties"]
     }
     for name, title in SECTIONS.items():
@@ -95,7 +124,7 @@ def document() -> str:
         if name in ("experiment", "phase"):
             own = {key: value for key, value in part["properties"].items() if key not in shared}
             part = part | {"properties": own}
-        parts += [f"### {name}\n", f"{title}\n", _table(part, definitions)]
+        parts += [f"### {TITLES.get(name, name)}\n", f"{title}\n", _table(part, definitions)]
         if name == "training":
             phase = ", ".join(f"`{key}`" for key in definitions["phase_overrides"]["properties"])
             parts.append(f"A phase can override {phase}.\n")

@@ -182,7 +182,13 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
 
 
 def _check_views(at: str, settings: dict) -> None:
-    """Head phases on the base's features share one set of cached views."""
+    """Head phases on the base's features share one set of cached views; one policy a phase."""
+    for index, phase in enumerate(settings["schedule"]):
+        if phase["augment"].get("trivial_augment") and phase["augment"].get("auto_augment"):
+            raise ConfigError(
+                f"{at}.schedule[{index}].augment: trivial_augment and auto_augment are both on, one "
+                "perhaps from training.augment; set one of them to false"
+            )
     first = next(iter(settings["schedule"]), None)
     for index, phase in enumerate(settings["schedule"]):
         if phase["train"] not in HEADS:

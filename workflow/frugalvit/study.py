@@ -291,7 +291,7 @@ def _check_sizes(config: dict, datasets: dict[str, dict]) -> None:
 
 def _check_base(base: dict, mirror: str | None) -> None:
     source = base["source"]
-    needs = {"torchvision": "model", "file": "file", "pretrain": "pretrain"}
+    needs = {"torchvision": "model", "hub": "repository", "file": "file", "pretrain": "pretrain"}
     if source in needs and not base[needs[source]]:
         raise ConfigError(f"base.{needs[source]}: missing; base.source {source} needs it")
     if source == "file":

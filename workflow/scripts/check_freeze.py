@@ -1,4 +1,4 @@
-"""Early checks: what every phase trains and freezes, and what calibration images can show."""
+"""Early checks: what every phase trains and freezes, what halting and calibration can reach."""
 
 from pathlib import Path
 
@@ -6,9 +6,12 @@ from frugalvit.card import write_json
 from frugalvit.data.store import Store, read_index
 from frugalvit.errors import ConfigError
 from frugalvit.inference.targets import check_targets
+from frugalvit.inference.token_points import token_points
 from frugalvit.job import run_job
+from frugalvit.models.backbone import architecture_of, backbone_of
 from frugalvit.models.trained import start_run
 from frugalvit.training.freezing import freeze_check
+from frugalvit.training.halting_objective import check_halting
 
 
 def main(snakemake):
@@ -18,7 +21,13 @@ def main(snakemake):
     reports = {}
     for name, experiment in snakemake.params.experiments.items():
         try:
-            model = start_run(experiment["settings"], base, None, len(store.class_names))
+            settings = experiment["settings"]
+            model = start_run(settings, base, None, len(store.class_names))
+            if "halting" in settings:
+                architecture = architecture_of(backbone_of(model))
+                check_halting(settings["halting"], architecture, len(store.class_names))
+            if experiment["tokens"]:
+                token_points(model, settings["method"], experiment["tokens"])
         except ConfigError as error:
             raise ConfigError(f"experiments.{name}: {error}") from None
         reports |= freeze_check(model, {name: experiment["schedule"]})

@@ -13,11 +13,14 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from frugalvit.errors import ConfigError
+
 _OFF = {
     "horizontal_flip": 0.0,
     "crop_scale": None,
     "crop_ratio": (3 / 4, 4 / 3),
     "trivial_augment": False,
+    "auto_augment": False,
     "shift": 0,
     "random_erasing": 0.0,
 }
@@ -71,13 +74,15 @@ class Augment:
         settings: `horizontal_flip` (probability), `crop_scale` and `crop_ratio` (area share and
             aspect ratio of a random resized crop; no `crop_scale`: centre crop), `shift` (px, at
             most, each way; edge pixels are repeated), `trivial_augment` (TrivialAugmentWide,
-            arXiv:2103.10158), `random_erasing` (probability, arXiv:1708.04896; a rectangle takes
+            arXiv:2103.10158), `auto_augment` (AutoAugment's policy for ImageNet,
+            arXiv:1805.09501), `random_erasing` (probability, arXiv:1708.04896; a rectangle takes
             the mean colour). What is left out is off.
         image_size: px that the model sees.
         mean: of each channel, in 0..1.
         std: of each channel, in 0..1.
 
     Raises:
+        ConfigError: both `trivial_augment` and `auto_augment`.
         ValueError: a setting that there is not.
     """
 
@@ -89,7 +94,7 @@ class Augment:
             raise ValueError(f"augment: unknown setting {unknown[0]!r}")
         self.settings = {**_OFF, **settings}
         self.image_size, self.mean, self.std = image_size, mean, std
-        self._trivial = v2.TrivialAugmentWide() if self.settings["trivial_augment"] else None
+        self._policy = _policy(self.settings)
 
     def __call__(self, images: np.ndarray, keys: Sequence[int]) -> Tensor:
         """Draw one view of each image.
@@ -120,8 +125,8 @@ class Augment:
         if flip.any():
             chosen = torch.from_numpy(flip)
             views[chosen] = views[chosen].flip(-1)
-        if self._trivial is not None:
-            views = self._trivial_augment(views, keys)
+        if self._policy is not None:
+            views = self._apply_policy(views, keys)
         tensor = normalize(views, self.mean, self.std)
         _erase(tensor, erase, erased)
         return tensor
@@ -138,13 +143,24 @@ class Augment:
             cropped[row] = F.resize(image, size, antialias=True).permute(1, 2, 0).numpy()
         return cropped
 
-    def _trivial_augment(self, views: Tensor, keys: np.ndarray) -> Tensor:
+    def _apply_policy(self, views: Tensor, keys: np.ndarray) -> Tensor:
         augmented = torch.empty_like(views)
         with _own_generator() as generator:
             for row, key in enumerate(keys.tolist()):
                 generator.manual_seed(key >> 1)
-                augmented[row] = self._trivial(views[row])
+                augmented[row] = self._policy(views[row])
         return augmented
+
+
+def _policy(settings: dict) -> v2.Transform | None:
+    """What draws an image's operations on colour and shape, if any."""
+    if settings["trivial_augment"] and settings["auto_augment"]:
+        raise ConfigError(
+            "augment: trivial_augment and auto_augment are both on; set one of them to false"
+        )
+    if settings["auto_augment"]:
+        return v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET)
+    return v2.TrivialAugmentWide() if settings["trivial_augment"] else None
 
 
 class _Draws:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = [
     "model", "batch_size", "gflops", "latency_ms", "latency_p95_ms", "images_per_s", "params_m",
-    "peak_memory_mb", "device", "precision", "threads", "torch",
+    "peak_memory_mb", "device", "precision", "threads", "torch", "call_ms", "call_p95_ms", "calls",
 ]  # fmt: skip
 FEWEST_CALLS = 10
 
@@ -45,7 +45,7 @@ def measure(
         single calls; at batch 1 only), `images_per_s` (at the median call), `params_m` (millions),
         `peak_memory_mb` (MiB: allocated on a CUDA device during this batch size; else the
         largest resident size of the whole process so far, Python and libraries included),
-        `device`, `threads`, `torch`.
+        `device`, `threads`, `torch`, and those of `call_times`.
     """
     generator = torch.Generator().manual_seed(0)
     params = sum(parameter.numel() for parameter in model.parameters())
@@ -69,6 +69,7 @@ def measure(
                 "device": device_name(device),
                 "threads": threads,
                 "torch": torch.__version__,
+                **call_times(times),
             }
         )
         log.info(
@@ -79,6 +80,15 @@ def measure(
             batch_size / median,
         )
     return rows
+
+
+def call_times(seconds: Sequence[float] | np.ndarray) -> dict[str, Any]:
+    """`call_ms` and `call_p95_ms`, median and 95th percentile of a call, and `calls`, of how many."""
+    return {
+        "call_ms": float(np.median(seconds)) * 1e3,
+        "call_p95_ms": float(np.quantile(seconds, 0.95)) * 1e3,
+        "calls": np.size(seconds),
+    }
 
 
 def _single_calls(timer: Timer, seconds: float) -> list[float]:

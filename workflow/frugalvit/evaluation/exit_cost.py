@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from frugalvit.devices import device_name, peak_memory_mb
+from frugalvit.evaluation.cost import call_times
 from frugalvit.models.exits import head_kind
 from frugalvit.models.flops import flops_by_part, num_tokens
 
@@ -100,7 +101,7 @@ def measure_points(
         Rows, a model and batch size each, of `model, batch_size, latency_ms, latency_p95_ms`
         (median and 95th percentile over images and passes; batch 1 only), `images_per_s` (of the
         median pass), `params_m` (millions), `peak_memory_mb` (as in `cost.measure`), `device`,
-        `threads`, `torch`.
+        `threads`, `torch`, and those of `cost.call_times`.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -187,6 +188,7 @@ def _row(
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        **call_times(times),
     }
     log.info(
         "%s, batch %d: %.1f images/s (%d passes)",

@@ -85,9 +85,9 @@ def summarize(
 
 
 def _target_name(point: dict) -> str:
-    return (
-        point["setting"] if point["setting"] == "full" else f"{point['setting']} {point['value']:g}"
-    )
+    if point["setting"] in ("full", "masked"):  # a run has one of each
+        return point["setting"]
+    return f"{point['setting']} {point['value']:g}"
 
 
 def _point_cost(point: dict | pd.Series, with_exits: float | None, plain: dict) -> dict:

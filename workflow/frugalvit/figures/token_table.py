@@ -193,7 +193,7 @@ def caption(
             f" {' or '.join(map(str, batch))}; they are no averages of the data set. "
         )
     return text + (
-        "GFLOPs per image, one multiply-add as 2. Latency: one image, median and 95th percentile."
+        "GFLOPs per image, one multiply-add as 2. Time of a call: median and 95th percentile."
         f" {TIMES}: images/s over those of the full model, measured beside it in one process."
     )
 
@@ -205,11 +205,12 @@ def header(batches: Sequence[int]) -> str:
         ("whole data set, %", 2),
         ("mean of per-batch macro averages, %", 2),
         ("cost of an image", 3),
-        ("latency, ms", 2),
+        ("median time of a call (and 95th percentile), ms", len(batches)),
         ("images a second, by batch size", len(batches)),
     )
     names = ["experiment", "model", "seeds", "top-1", "macro-F1", "accuracy", "F1"]
-    names += ["mean token depth, blocks", "GFLOPs", "% of full", "p50", "p95", *map(str, batches)]
+    calls = [f"{size} image{'' if size == 1 else 's'}" for size in batches]
+    names += ["mean token depth, blocks", "GFLOPs", "% of full", *calls, *map(str, batches)]
     above = "".join(
         f"<th class='group' colspan='{span}'>{name}</th>" for name, span in groups if span
     )
@@ -223,7 +224,6 @@ def _text(column: int) -> str:
 
 def html_row(row: Row, batches: Sequence[int], first: bool) -> str:
     """One row; the experiment's name stands in the first of its rows."""
-    single = row.times[row.times["batch_size"] == 1]
     cells = [
         escape(row.experiment) if first else "",
         escape(row.words),
@@ -235,9 +235,12 @@ def html_row(row: Row, batches: Sequence[int], first: bool) -> str:
         number(column(row.answers, "mean_depth"), 2),
         number(column(row.answers, "gflops"), 3, significant=True),
         number(column(row.answers, "share") * 100, 1),
-        number(single["latency_ms"], 2),
-        number(single["latency_p95_ms"], 2),
     ]
+    for size in batches:
+        timed = row.times[row.times["batch_size"] == size]
+        slow = number(column(timed, "call_p95_ms"), 1, plain=True)
+        slow = "" if slow == DASH else f" <small>({slow})</small>"
+        cells.append(number(column(timed, "call_ms"), 1, plain=True) + slow)
     for size in batches:
         timed = row.times[row.times["batch_size"] == size]
         ratio = number(timed["images_per_s"] / timed["full_per_s"], 2)
@@ -253,13 +256,13 @@ def column(table: pd.DataFrame, name: str) -> pd.Series:
     return table[name].astype(float) if name in table else pd.Series(dtype=float)
 
 
-def number(values: pd.Series, digits: int, significant: bool = False) -> str:
-    """'93.4 ± 0.4' of the runs' values; a dash where there is none."""
+def number(values: pd.Series, digits: int, significant: bool = False, plain: bool = False) -> str:
+    """'93.4 ± 0.4' of the runs' values, `plain` without the spread; a dash where there is none."""
     values = values.dropna()
     if values.empty:
         return DASH
     kind = "g" if significant else "f"
     text = f"{values.mean():{'#' if significant else ''}.{digits}{kind}}"
     # What every run has in common, such as operations, needs no spread.
-    varies = len(values) > 1 and values.std() > 1e-9 * abs(values.mean())
+    varies = not plain and len(values) > 1 and values.std() > 1e-9 * abs(values.mean())
     return f"{text} ± {values.std():.{digits}{kind}}" if varies else text

@@ -13,6 +13,7 @@ from frugalvit.errors import ConfigError
 from frugalvit.models.backbone import architecture_of, build, part_counts
 from frugalvit.models.base import CARD, WEIGHTS
 from frugalvit.models.files import State, save
+from frugalvit.models.hub import FILE, from_hub
 from frugalvit.models.published import from_torchvision
 from frugalvit.models.weights import load_file, random
 
@@ -41,7 +42,7 @@ def export_base(
         card_path: JSON beside it.
         freeze_check: gives the card's `frozen` for the base: what each schedule freezes.
         mirror: folder in which weights files are looked for first.
-        cache: folder for torchvision's downloads.
+        cache: folder for downloads.
         pretrained: weights and card that the pretraining wrote, for `source: pretrain`.
         pretraining: the settings that it should have been made with.
 
@@ -92,6 +93,7 @@ def _load(
 ) -> tuple[State, dict[str, Any], dict[str, Any]]:
     source, image_size = settings["source"], settings["image_size"]
     stated = dict(settings.get("architecture") or {})
+    fit = {"num_heads": stated.get("num_heads"), "expected": stated}
     if source == "torchvision":
         return from_torchvision(
             settings["model"], settings["weights"], image_size, cache=cache, mirror=mirror
@@ -101,21 +103,25 @@ def _load(
         seed = settings.get("seed", 0)
         return random(architecture, seed), architecture, {"seed": seed}
     if source == "file":
-        return load_file(
-            _find(settings["file"], mirror),
-            image_size=image_size,
+        path = _find(settings["file"], mirror)
+        return load_file(path, image_size=image_size, sha256=settings.get("sha256"), **fit)
+    if source == "hub":
+        return from_hub(
+            settings["repository"],
+            image_size,
+            revision=settings["revision"],
+            file=settings["file"] or FILE,
             sha256=settings.get("sha256"),
-            num_heads=stated.get("num_heads"),
-            expected=stated,
+            cache=cache,
+            mirror=mirror,
+            **fit,
         )
     if source == "pretrain":
         weights, card = (Path(path) for path in pretrained)
-        state, architecture, info = load_file(
-            weights, image_size=image_size, num_heads=stated.get("num_heads"), expected=stated
-        )
+        state, architecture, info = load_file(weights, image_size=image_size, **fit)
         return state, architecture, {**info, **_pretraining(card, pretraining)}
     raise ConfigError(
-        f"base.source: '{source}' is unknown: choose from torchvision, file, pretrain, random"
+        f"base.source: '{source}' is unknown: choose from torchvision, hub, file, pretrain, random"
     )
 
 

@@ -28,6 +28,11 @@ def on_features(model: VisionTransformer | EarlyExits | AViT) -> nn.Module:
     return HeadOnFeatures(backbone_of(model))
 
 
+def on_images(model: VisionTransformer | EarlyExits | AViT) -> nn.Module:
+    """The module that reads images in the model's place while heads alone train: none halts."""
+    return backbone_of(model) if isinstance(model, AViT) else model
+
+
 def feature_blocks(model: VisionTransformer | EarlyExits | AViT) -> list[int]:
     """Blocks whose features `on_features(model)` reads, ascending, the last block last."""
     if isinstance(model, EarlyExits):

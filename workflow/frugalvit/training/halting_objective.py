@@ -8,13 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frugalvit.models.flops import vit_flops
+from frugalvit.errors import ConfigError
+from frugalvit.models.flops import num_tokens, vit_flops
 from frugalvit.models.halting import Halted, target_distribution, tokens_per_block
 from frugalvit.training.objectives import Classification
 
 TINY = 1e-8  # below this share the logarithm of a halting distribution is cut, with its gradient
-STEEPNESS = 20.0  # e-foldings of the ponder weight for a cost at twice the target
-LARGEST_STEP = math.log(8.0)  # of the ponder weight between two epochs
+AIM = (
+    0.98  # of the target: a weight that swings around the target itself would miss it half the time
+)
+STEEPNESS = 5.0  # e-foldings of the ponder weight for a cost at twice the target
+LARGEST_STEP = math.log(4.0)  # of the ponder weight between two epochs
 
 
 class WarmUp(Classification):
@@ -124,6 +128,33 @@ class HaltingClassification:
         ]
 
 
+def check_halting(halting: dict[str, Any], architecture: dict[str, Any], num_classes: int) -> None:
+    """Refuse what no training could reach on this backbone.
+
+    Args:
+        halting: the run's settings: `target_gflops`, `expected_depth`.
+        architecture: the backbone's.
+        num_classes: of the head.
+
+    Raises:
+        ConfigError: a target that the model meets without halting, or cannot meet at all, or an
+            expected depth beyond the blocks. The message lacks the experiment.
+    """
+    target, depth = halting["target_gflops"], halting["expected_depth"]
+    layers = architecture["num_layers"]
+    if depth and depth > layers:
+        raise ConfigError(f"halting.expected_depth: {depth:g}, but the base has {layers} blocks")
+    if target is None:
+        return
+    full = vit_flops(architecture, num_classes)
+    least = vit_flops(architecture, num_classes, [num_tokens(architecture)])
+    if not least < target < full:
+        raise ConfigError(
+            f"halting.target_gflops: {target:g}, but an image costs {least:.4g} GFLOPs where every "
+            f"token halts at once and {full:.4g} where none does; write a number between them"
+        )
+
+
 def divergence(halting: Tensor, target: Tensor) -> Tensor:
     """KL(halting || target) in nats, of distributions over blocks `[blocks]`.
 
@@ -137,8 +168,8 @@ def divergence(halting: Tensor, target: Tensor) -> Tensor:
 def ponder_weight(halting: dict[str, Any], history: Sequence[dict]) -> float:
     """alpha_ponder of the next epoch, from the epochs before it alone, so that it resumes exactly.
 
-    With `target_gflops` the weight grows while validation images cost more than that and shrinks
-    while they cost less: by a factor of e ** (`STEEPNESS` * relative miss), at most 8 an epoch.
+    With `target_gflops` the weight grows while validation images cost more than `AIM` times that and
+    shrinks while they cost less: by e ** (`STEEPNESS` * relative miss), at most a factor 4 an epoch.
 
     Args:
         halting: the run's settings: `alpha_ponder`, `target_gflops`.
@@ -147,6 +178,6 @@ def ponder_weight(halting: dict[str, Any], history: Sequence[dict]) -> float:
     done = [row for row in history if row.get("alpha_ponder") is not None]
     if not done or halting["target_gflops"] is None:
         return halting["alpha_ponder"]
-    miss = done[-1]["valid_gflops"] / halting["target_gflops"] - 1
+    miss = done[-1]["valid_gflops"] / (AIM * halting["target_gflops"]) - 1
     step = max(-LARGEST_STEP, min(LARGEST_STEP, STEEPNESS * miss))
     return done[-1]["alpha_ponder"] * math.exp(step)

@@ -16,7 +16,7 @@ from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.devices import Fabric
 from frugalvit.models.backbone import backbone_of
-from frugalvit.models.heads import feature_blocks, grid_blocks, on_features
+from frugalvit.models.heads import feature_blocks, grid_blocks, on_features, on_images
 from frugalvit.schedules import HEADS
 from frugalvit.training import features
 from frugalvit.training.freezing import apply_freeze, parameter_groups
@@ -87,7 +87,7 @@ def prepare_stage(
             data.store, data.train_ids, data.preprocessing, augment, mix_seed(seed, AUGMENT)
         )
         valid = ImageSet(data.store, data.valid_ids, data.preprocessing)
-        network = model
+        network = on_images(model) if phase["train"] in HEADS else model
     groups = parameter_groups(
         model, phase["train"], phase["lr"], phase["weight_decay"], phase["layer_decay"]
     )

@@ -1,0 +1,399 @@
+"""Adaptive tokens evaluated: depths in boxes and pictures, points, costs, and whose times go where."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from frugalvit.columns import OPERATING_POINTS
+from frugalvit.data.batches import ImageSet
+from frugalvit.data.store import COLUMNS as INDEX_COLUMNS
+from frugalvit.data.store import Store
+from frugalvit.data.thumbnails import decode
+from frugalvit.devices import make_fabric
+from frugalvit.evaluation.cost import COLUMNS as COST_COLUMNS
+from frugalvit.evaluation.halting import (
+    Halting,
+    boxes_in_view,
+    chosen_images,
+    depth_by_box,
+    halting_table,
+)
+from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
+from frugalvit.evaluation.timed_points import (
+    TimedRun,
+    cost_table,
+    model_names,
+    models_of_run,
+    rows_of_run,
+    sample_ids,
+    with_times,
+)
+from frugalvit.evaluation.tokens import EVALUATED, point_row
+from frugalvit.inference.token_points import Answers, answer, image_gflops, token_points
+from frugalvit.models.backbone import build
+from frugalvit.models.flops import vit_flops
+from frugalvit.models.halting import AViT, target_distribution
+from tests.small_study import ARCHITECTURE
+
+PREPROCESSING = {"image_size": 24, "mean": [0.2] * 3, "std": [0.25] * 3}
+CLASSES, TOKENS, BLOCKS = 10, 10, 3
+HALTING = {
+    "eps": 0.01, "inference_eps": [0.6, 0.3], "expected_depth": 2.0, "depth_std": 1.0,
+    "baseline": None,
+}  # fmt: skip
+HOW = {
+    "avit": HALTING,
+    "token_merging": {"r": [2, 1]},
+    "token_pruning": {"keep_tokens": [0.4, 0.6], "prune_blocks": [2]},
+}
+
+
+def backbone() -> nn.Module:
+    """A random model that tells images apart, and whose tokens differ in their first channel."""
+    torch.manual_seed(0)
+    model = build(ARCHITECTURE | {"image_size": 24}, CLASSES)
+    nn.init.normal_(model.heads.head.weight)
+    with torch.no_grad():
+        model.conv_proj.weight *= 3
+        model.encoder.pos_embedding[..., 0] = torch.linspace(-1.2, 0.8, TOKENS)
+    return model.eval()
+
+
+def points_of(method: str):
+    model = AViT(backbone(), 3.0, -0.5) if method == "avit" else backbone()
+    return token_points(model.eval(), method, HOW[method])
+
+
+@pytest.fixture(scope="module")
+def images(study) -> ImageSet:
+    store = Store(study / "store")
+    return ImageSet(store, store.ids("test"), PREPROCESSING)
+
+
+@pytest.fixture(scope="module")
+def answers(images):
+    """Point's name -> its answers, of a model with halting tokens."""
+    fabric = make_fabric(0, 1)
+    return {point.name: answer(fabric, point.module, images, 7) for point in points_of("avit")}
+
+
+@pytest.fixture(scope="module")
+def halting(images, answers) -> Halting:
+    packed, masked = answers["packed 0.01"], answers["masked 0.01"]
+    table = predictions(images.ids, "test", packed.logits, images.labels)
+    return Halting(table, images, packed, masked)
+
+
+def make_store(folder, boxes, side):
+    """A store of test images alone, pixel values counting up, with these texts as boxes."""
+    folder.mkdir()
+    rows = [
+        {"id": f"i{row}", "file": "", "split": "test", "label": 0, "class_name": "thing",
+         "box": box, "sha256": "", "group": ""}
+        for row, box in enumerate(boxes)
+    ]  # fmt: skip
+    pd.DataFrame(rows, columns=INDEX_COLUMNS).to_csv(folder / "index.csv", index=False)
+    pixels = np.arange(len(boxes) * side * side * 3) % 251
+    for split in ("train", "valid", "test"):
+        count = len(boxes) if split == "test" else 0
+        shaped = pixels[: count * side * side * 3].reshape(count, side, side, 3)
+        np.save(folder / f"{split}.npy", shaped.astype(np.uint8))
+    return Store(folder)
+
+
+def test_depth_inside_and_outside_boxes_by_hand():
+    nowhere = [np.nan] * 4
+    # The class token first, then two rows of two patches with centres at 1/4 and 3/4.
+    depths = torch.tensor([[9, 3, 1, 1, 2], [9, 1, 6, 2, 1], [9, 5, 5, 5, 5], [9, 7, 7, 7, 1]])
+    boxes = np.array(
+        [
+            [0.0, 0.0, 0.5, 0.5],  # the first patch: 3 against 4/3
+            [0.5, 0.0, 1.0, 1.0],  # the right column, second and fourth: 3.5 against 1.5
+            nowhere,
+            [0.0, 0.0, 1.0, 1.0],  # nothing is outside: left out
+        ]
+    )
+    assert depth_by_box(depths, boxes) == pytest.approx(
+        {"depth_inside": (3 + 3.5) / 2, "depth_outside": (4 / 3 + 1.5) / 2, "boxed": 2}
+    )
+    # A box between the centres holds no patch.
+    between = np.array([[0.3, 0.3, 0.7, 0.7]])
+    for empty in (between, np.array([nowhere])):
+        assert depth_by_box(depths[:1], empty) == {
+            "depth_inside": None, "depth_outside": None, "boxed": 0,
+        }  # fmt: skip
+
+
+def test_a_box_is_as_the_model_sees_it(tmp_path):
+    boxes = ["0.25 0.25 0.75 0.75", "0 0.5 0.5 1", "", "0 0 0.2 0.2"]
+    store = make_store(tmp_path / "store", boxes, side=32)
+    ids = ["i1", "i0", "i2", "i3"]  # in the order asked for
+    expected = [[0, 0.5, 0.5, 1], [0, 0, 1, 1], [np.nan] * 4, [0, 0, 0, 0]]
+    np.testing.assert_allclose(boxes_in_view(store, ids, 16), expected)
+    whole = [[0, 0.5, 0.5, 1], [0.25, 0.25, 0.75, 0.75], [np.nan] * 4, [0, 0, 0.2, 0.2]]
+    np.testing.assert_allclose(boxes_in_view(store, ids, 32), whole)
+    # What lies outside the crop is nowhere, and counts for nothing.
+    depths = torch.tensor([[1, 1, 1, 1, 1]])
+    assert depth_by_box(depths, boxes_in_view(store, ["i3"], 16))["boxed"] == 0
+
+
+def test_images_are_those_asked_for_or_six_by_difficulty():
+    generator = torch.Generator().manual_seed(0)
+    depths = torch.randperm(101, generator=generator)[:, None].repeat(1, 4)
+    assert chosen_images(depths, [7, 3, 200, 0]) == [7, 3, 0]
+    assert chosen_images(depths, []) == []
+    six = chosen_images(depths, None)
+    assert depths[six, 0].tolist() == pytest.approx([2, 21, 40, 60, 79, 98], abs=1)
+    assert depths[chosen_images(depths[:2], None), 0].tolist() == sorted(depths[:2, 0].tolist())
+
+
+def test_a_table_of_halting_by_hand():
+    halting = torch.tensor([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
+    depths = torch.tensor([[3, 1, 1, 2], [2, 2, 1, 1]])
+    table = halting_table(halting, depths, target_distribution(3, 2.0, 1.0), "test")
+    assert table["block"].tolist() == [1, 2, 3]
+    assert table["halting"].tolist() == pytest.approx([0.3, 0.35, 0.35])
+    assert table["tokens"].tolist() == pytest.approx([4 / 8, 3 / 8, 1 / 8])
+    for column in ("halting", "tokens", "target"):
+        assert table[column].sum() == pytest.approx(1)
+    assert table["n"].eq(2).all()
+    assert table["split"].eq("test").all()
+
+
+def test_a_block_that_no_token_leaves_has_its_row():
+    depths = torch.tensor([[1, 1]])
+    table = halting_table(torch.tensor([[1.0, 0.0]]), depths, torch.tensor([0.5, 0.5]), "valid")
+    assert table["tokens"].tolist() == [1, 0]
+
+
+def test_depths_stand_beside_the_predictions(halting):
+    table = halting.with_depths()
+    depths = halting.packed.depths
+    assert table["id"].tolist() == halting.images.ids
+    assert table["depth"].tolist() == pytest.approx(depths.double().mean(1).tolist(), abs=1e-4)
+    assert table["tokens"].tolist() == pytest.approx((table["depth"] / BLOCKS).tolist(), abs=1e-4)
+    assert table["tokens"].nunique() > 3
+    measures = halting.measures()
+    assert measures["packed_difference"] < 1e-5
+    assert measures["boxed"] == len(depths)  # every digit has a box
+    assert 1 <= measures["depth_inside"] <= BLOCKS
+    assert halting.table(2.0, 1.0)["halting"].sum() == pytest.approx(1)
+
+
+def test_pictures_are_what_the_model_saw(halting):
+    places = [4, 0]
+    table = halting.pictures(places)
+    assert table["position"].tolist() == places
+    assert table["id"].tolist() == [halting.images.ids[place] for place in places]
+    for row, place in zip(table.itertuples(), places):
+        pixels = halting.images.raw([place])[0]
+        assert np.array_equal(decode(row.image)[::2, ::2], pixels)
+        shown = [row.class_depth, *map(int, row.depths.split())]
+        assert shown == halting.packed.depths[place].tolist()
+        assert (row.side, row.blocks) == (3, BLOCKS)
+        x, y, width, height = map(float, row.box.split())
+        assert 0 <= x < x + width <= 1.001
+        assert 0 <= y < y + height <= 1.001
+        assert row.class_name == str(row.label)
+    assert len(halting.pictures(None)) == 6
+
+
+def test_pictures_of_a_larger_store_are_cropped_with_their_boxes(tmp_path):
+    store = make_store(tmp_path / "store", ["0.25 0.375 0.5 0.75", ""], side=32)
+    preprocessing = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3}
+    images = ImageSet(store, ["i0", "i1"], preprocessing)
+    logits = torch.tensor([[1.0], [1.0]])
+    table = predictions(images.ids, "test", logits, images.labels)
+    depths = torch.tensor([[3, 1, 2, 3, 1], [1, 1, 1, 1, 1]])
+    from_model = answer_like(logits, depths)
+    shown = Halting(table, images, from_model, from_model).pictures([0, 1])
+    assert np.array_equal(decode(shown["image"][0])[::3, ::3], images.raw([0])[0][8:24, 8:24])
+    assert shown["box"].tolist() == ["0 0.25 0.5 0.75", ""]
+    assert shown["depths"].tolist() == ["1 2 3 1", "1 1 1 1"]
+
+
+def answer_like(logits, depths):
+    """Answers of a model whose tokens went so deep."""
+    return Answers(logits, depths, torch.full((len(logits), 3), 1 / 3))
+
+
+def test_without_boxes_there_is_no_depth_by_box(tmp_path):
+    store = make_store(tmp_path / "store", ["", ""], side=16)
+    preprocessing = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3}
+    images = ImageSet(store, ["i0", "i1"], preprocessing)
+    same = answer_like(torch.zeros(2, 1), torch.ones(2, 5, dtype=torch.int64))
+    table = predictions(images.ids, "test", same.logits, images.labels)
+    assert Halting(table, images, same, same).measures() == {
+        "depth_inside": None, "depth_outside": None, "boxed": 0, "packed_difference": 0.0,
+    }  # fmt: skip
+
+
+def test_points_of_each_method():
+    named = {method: [(point.name, point.chosen) for point in points_of(method)] for method in HOW}
+    assert named == {
+        "avit": [
+            ("packed 0.01", True), ("masked 0.01", False), ("eps 0.3", False), ("eps 0.6", False),
+        ],
+        "token_merging": [("r 2", True), ("r 1", False)],
+        "token_pruning": [("keep 0.4", True), ("keep 0.6", False)],
+    }  # fmt: skip
+
+
+def test_answers_are_whole_and_in_order_whatever_the_batch(images, answers):
+    packed, masked = answers["packed 0.01"], answers["masked 0.01"]
+    assert packed.logits.shape == (len(images), CLASSES)
+    assert packed.halting is None
+    assert masked.halting.shape == (len(images), BLOCKS)
+    torch.testing.assert_close(packed.logits, masked.logits, atol=1e-5, rtol=1e-5)
+    assert torch.equal(packed.depths, masked.depths)
+    assert len(packed.depths.unique()) == BLOCKS
+    (point, *_) = points_of("avit")
+    whole = answer(make_fabric(0, 1), point.module, images, 100)
+    torch.testing.assert_close(whole.logits, packed.logits, atol=1e-5, rtol=1e-5)
+    pixels, _ = images.__getitems__([3])
+    torch.testing.assert_close(packed.logits[3:4], point.module(pixels)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_larger_eps_costs_less(answers):
+    depths = [answers[name].depths.sum().item() for name in ("packed 0.01", "eps 0.3", "eps 0.6")]
+    assert depths[0] > depths[1] > depths[2]
+
+
+def test_an_image_pays_for_its_live_tokens_and_masking_saves_nothing():
+    packed, masked, *_ = points_of("avit")
+    depths = torch.tensor([[3, 1, 1, 2, 1, 1, 1, 1, 1, 1], [1] * 10])
+    architecture = ARCHITECTURE | {"image_size": 24}
+    expected = [vit_flops(architecture, CLASSES, tokens) for tokens in ([10, 2, 1], [10, 0, 0])]
+    assert image_gflops(packed.module, depths) == pytest.approx(expected, rel=1e-6)
+    full = vit_flops(architecture, CLASSES)
+    assert image_gflops(masked.module, depths) == pytest.approx(full)
+
+
+@pytest.mark.parametrize("method", ["token_merging", "token_pruning"])
+def test_tokens_that_leave_alike_cost_every_image_the_same(images, method):
+    full = vit_flops(ARCHITECTURE | {"image_size": 24}, CLASSES)
+    stronger, weaker = points_of(method)
+    found = answer(make_fabric(0, 1), stronger.module, images, 32)
+    assert found.depths is None
+    assert image_gflops(stronger.module, None) < image_gflops(weaker.module, None) < full
+    row = point_row(stronger, "test", found, images.labels)
+    assert row["gflops"] == pytest.approx(image_gflops(stronger.module, None))
+    assert row["mean_depth"] is row["exit_histogram"] is None
+
+
+def test_a_points_row_says_what_its_answers_say(images, answers):
+    rows = {
+        point.name: point_row(point, "test", answers[point.name], images.labels)
+        for point in points_of("avit")
+    }
+    packed, masked = rows["packed 0.01"], rows["masked 0.01"]
+    assert list(packed) == EVALUATED
+    found = answers["packed 0.01"]
+    whole = classification_metrics(found.logits, images.labels)
+    assert packed["n"] == len(images)
+    assert packed["accuracy"] == masked["accuracy"] == pytest.approx(whole["accuracy"])
+    assert packed["macro_f1"] == pytest.approx(whole["macro_f1"])
+    assert packed["mean_depth"] == pytest.approx(found.depths.double().mean().item())
+    histogram = [int(count) for count in packed["exit_histogram"].split()]
+    assert sum(histogram) == found.depths.numel()
+    weighed = sum(block * count for block, count in enumerate(histogram, start=1))
+    assert weighed / sum(histogram) == pytest.approx(packed["mean_depth"])
+    assert rows["eps 0.6"]["gflops"] < packed["gflops"] < masked["gflops"]
+    assert masked["gflops"] == pytest.approx(vit_flops(ARCHITECTURE | {"image_size": 24}, CLASSES))
+    assert [row["chosen"] for row in rows.values()] == [True, False, False, False]
+    assert packed["latency_ms"] is packed["threshold"] is None
+
+
+def test_averages_of_batches_by_hand():
+    logits = torch.eye(3)[[0, 0, 2]]
+    labels = torch.tensor([0, 1, 2])
+    # First batch: classes 0 and 1 recalled 1 and 0, F1 2/3 and 0; second: class 2 alone, 1 and 1.
+    assert batch_averages(logits, labels, batch_size=2) == pytest.approx(
+        {"batch_accuracy": (1 / 2 + 1) / 2, "batch_macro_f1": (1 / 3 + 1) / 2, "batch_size": 2}
+    )
+    # They depend on the batches; dataset measures do not.
+    whole = batch_averages(logits, labels)
+    assert whole["batch_size"] == 128
+    assert whole["batch_accuracy"] == pytest.approx(2 / 3)
+    assert whole["batch_macro_f1"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+
+
+def points_table(method: str, **more) -> pd.DataFrame:
+    rows = []
+    for point in points_of(method):
+        for split, gflops in (("valid", 1.0), ("test", 2.0)):
+            row = dict.fromkeys(EVALUATED) | {"setting": point.setting, "value": point.value}
+            rows.append(row | {"split": split, "gflops": gflops + point.value, **more})
+    return pd.DataFrame(rows)
+
+
+def timed_run(experiment: str, method: str, layers: int = BLOCKS) -> TimedRun:
+    run = {"experiment": experiment, "run": f"{experiment}-s0", "seed": 0, "method": method}
+    run |= {"tokens": HOW[method]}
+    points = points_table(method)
+    model = AViT(backbone(), 3.0, -0.5) if method == "avit" else backbone()
+    models = models_of_run(model.eval(), points, run, None)
+    card = {
+        "architecture": ARCHITECTURE | {"image_size": 24, "num_layers": layers, "num_classes": 10},
+        "precision": "32-true",
+    }
+    return TimedRun(run, points, card, list(models))
+
+
+def test_every_point_is_timed_beside_the_plain_model():
+    for method in HOW:
+        run = timed_run("mine", method)
+        assert run.models[0] == "full"
+        assert run.models[1:] == model_names(points_table(method))[::2]
+
+
+def test_runs_share_the_plain_model_of_one_depth_and_nothing_else():
+    runs = [timed_run("halting", "avit"), timed_run("merged", "token_merging")]
+    shallow = timed_run("shallow", "token_merging", layers=2)
+    assert runs[0].key("full") == runs[1].key("full") != shallow.key("full")
+    assert runs[1].key("r 2") != shallow.key("r 2")
+    keys = dict.fromkeys(run.key(name) for run in [*runs, shallow] for name in run.models)
+    rows = [{"model": key, "batch_size": 1} for key in keys]
+    assert len(rows) == 2 + 4 + 2 + 2
+    for run in [*runs, shallow]:
+        assert sorted(row["model"] for row in rows_of_run(rows, run)) == sorted(run.models)
+
+
+def test_times_go_to_their_points():
+    run = timed_run("halting", "avit")
+    measured = {
+        "latency_ms": None, "latency_p95_ms": None, "params_m": 1.0, "peak_memory_mb": 1.0,
+        "device": "cpu", "threads": 1, "torch": "2",
+    }  # fmt: skip
+    rows = [
+        {"model": name, "batch_size": size, **measured, "images_per_s": 100.0 * place + size}
+        | ({"latency_ms": 1.0 + place, "latency_p95_ms": 2.0 + place} if size == 1 else {})
+        for place, name in enumerate(run.models)
+        for size in (1, 32)
+    ]
+    costs = cost_table(rows, run.points, run.card)
+    assert list(costs.columns) == COST_COLUMNS
+    gflops = costs.drop_duplicates("model").set_index("model")["gflops"]
+    assert gflops["full"] == pytest.approx(vit_flops(run.card["architecture"], CLASSES))
+    assert gflops["eps 0.6"] == pytest.approx(2.6), "of test images"
+    table = with_times(run.points, costs, 32)
+    assert list(table.columns) == OPERATING_POINTS
+    for place, name in enumerate(run.models[1:], start=1):
+        mine = table[table["setting"] + " " + table["value"].map("{:g}".format) == name]
+        assert len(mine) == 2, "on each split"
+        assert mine["latency_ms"].eq(1.0 + place).all()
+        assert mine["latency_p95_ms"].eq(2.0 + place).all()
+        assert mine["images_per_s"].eq(100.0 * place + 32).all()
+
+
+def test_timed_images_are_spread_over_the_test_split():
+    assignments = pd.DataFrame(
+        {"id": [f"t{k}" for k in range(100)] + ["v0"], "split": ["test"] * 100 + ["valid"]}
+    )
+    ids = sample_ids(assignments, 5)
+    assert sorted(ids, key=lambda name: int(name[1:])) == ["t0", "t25", "t50", "t74", "t99"]
+    assert ids == sample_ids(assignments, 5)
+    assert sample_ids(assignments[assignments["split"] == "valid"], 5) == ["v0"]
+    assert len(sample_ids(assignments, 500)) == 100
