@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,4 +30,12 @@ def finished(tmp_path_factory) -> Path:
     """The tiny study, run once from nothing; no test may change it."""
     folder = copy_tiny(tmp_path_factory.mktemp("finished"))
     run(folder, "--configfile", "study.yaml", "--cores", "2", "--resources", "gpu=0")
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    """A copy of the finished study that a test may change, with all dates kept."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder, symlinks=True)
     return folder

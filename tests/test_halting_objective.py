@@ -125,6 +125,8 @@ def test_an_epoch_that_meets_the_target_beats_a_more_accurate_one_that_does_not(
     missed = {"accuracy": 0.9, "loss": 0.5, "gflops": 1.1}
     with_target = objective(HALTING | {"target_gflops": 1.0})
     assert with_target.score(met) > with_target.score(missed)
+    nearly = missed | {"gflops": 1.015}
+    assert with_target.score(nearly) > with_target.score(met)
     # Without one the loss, in which cost is weighed already, decides.
     assert objective().score(missed) > objective().score(met)
     assert WarmUp().score({"accuracy": 1.0, "loss": 0.0}) < with_target.score(missed)

@@ -5,9 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
+STUDY = "study.yaml"
+TINY = ("--configfile", STUDY, "--cores", "2")
 PARTS = ("Snakefile", "workflow", "config", "envs")
 
 
@@ -26,7 +31,7 @@ def copy_workflow(folder: Path) -> Path:
 def copy_tiny(folder: Path) -> Path:
     """A copy of the workflow with the tiny study as study.yaml."""
     copy_workflow(folder)
-    shutil.copy(ROOT / "tests" / "studies" / "tiny.yaml", folder / "study.yaml")
+    shutil.copy(ROOT / "tests" / "studies" / "tiny.yaml", folder / STUDY)
     return folder
 
 
@@ -59,3 +64,16 @@ def planned(folder: Path, *arguments: str) -> dict[str, int]:
     words = run(folder, "--dry-run", "--quiet", "rules", *arguments)
     stats = re.findall(r"(?m)^(\w+) +(\d+)$", words.split("Reasons")[0])
     return {rule: int(count) for rule, count in stats if rule not in ("total", "all", "figures")}
+
+
+def edit(folder: Path, change: Callable[[dict], None]) -> None:
+    """Change the study in place."""
+    path = folder / STUDY
+    study = yaml.safe_load(path.read_text())
+    change(study)
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+
+
+def results_of(folder: Path) -> Path:
+    """Results of the tiny study."""
+    return folder / "results" / "tiny"

@@ -14,9 +14,8 @@ from frugalvit.models.halting import Halted, target_distribution, tokens_per_blo
 from frugalvit.training.objectives import Classification
 
 TINY = 1e-8  # below this share the logarithm of a halting distribution is cut, with its gradient
-AIM = (
-    0.98  # of the target: a weight that swings around the target itself would miss it half the time
-)
+TOLERANCE = 0.02  # over the target; an epoch is not given up for less
+AIM = 0.98  # of the target: aiming at the target itself would miss it half the time
 STEEPNESS = 5.0  # e-foldings of the ponder weight for a cost at twice the target
 LARGEST_STEP = math.log(4.0)  # of the ponder weight between two epochs
 
@@ -115,7 +114,7 @@ class HaltingClassification:
         target = self.halting["target_gflops"]
         if target is None:
             return [0.0, -measures["loss"], measures["accuracy"]]
-        excess = max(0.0, measures["gflops"] / target - 1)
+        excess = max(0.0, measures["gflops"] / target - 1 - TOLERANCE)
         return [-excess, measures["accuracy"], -measures["loss"]]
 
     def lines(self, measures: dict[str, float]) -> list[str]:
