@@ -12,7 +12,7 @@ from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.schedules import HEADS
 from frugalvit.schema import key_path, load_schema, merge, validate
-from frugalvit.token_keys import TRAINING_FREE, distils
+from frugalvit.token_keys import TRAINING_FREE, check_schedule, distils
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -176,6 +176,8 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
     training = merge(config["training"], {key: raw[key] for key in keys if key in raw})
     schedule = _resolve_epochs(at, raw)
     _check_depth(at, schedule, layers, config["base"]["model"])
+    if raw["method"] == "avit":
+        check_schedule(at, schedule)
     settings = run_settings(raw["method"], seed, training, schedule)
     _check_views(at, settings)
     return settings | method_keys.of_training(raw)

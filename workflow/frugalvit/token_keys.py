@@ -50,18 +50,6 @@ def check_halting(at: str, raw: dict, baseline: str | None, layers: int | None) 
     for key in ("grid", "keep_blocks"):
         if key in raw:
             raise ConfigError(f"{at}.{key}: is for method fine_tune; remove it")
-    trained = [phase["train"] != "head" for phase in raw["schedule"]]
-    if not any(trained):
-        raise ConfigError(
-            f"{at}.schedule: only the head trains, and tokens learn to halt in the blocks; add a "
-            "phase with train: all or {blocks: k}"
-        )
-    late = [index for index, free in enumerate(trained) if not free and any(trained[:index])]
-    if late:
-        raise ConfigError(
-            f"{at}.schedule[{late[0]}].train: a head phase, in which no token halts, comes before "
-            "the phases that train blocks; move it to the front"
-        )
     depth = halting["expected_depth"]
     if layers and depth and depth > layers:
         raise ConfigError(
@@ -77,6 +65,26 @@ def check_halting(at: str, raw: dict, baseline: str | None, layers: int | None) 
         )
     kept = ("eps", "inference_eps", "expected_depth", "depth_std")
     return {**{key: halting[key] for key in kept}, "baseline": baseline}
+
+
+def check_schedule(at: str, schedule: list[dict]) -> None:
+    """Check that the phases of `method: avit`, their epochs resolved, let tokens learn to halt.
+
+    Raises:
+        ConfigError: one line that names the key and the remedy.
+    """
+    trained = [phase["train"] != "head" for phase in schedule]
+    if not any(trained):
+        raise ConfigError(
+            f"{at}.schedule: only the head trains, and tokens learn to halt in the blocks; add a "
+            "phase with train: all or {blocks: k}"
+        )
+    late = [index for index, free in enumerate(trained) if not free and any(trained[:index])]
+    if late:
+        raise ConfigError(
+            f"{at}.schedule[{late[0]}].train: a head phase, in which no token halts, comes before "
+            "the phases that train blocks; move it to the front"
+        )
 
 
 def check_training_free(at: str, raw: dict, layers: int | None) -> dict[str, Any]:

@@ -86,6 +86,7 @@ rule summarize:
     output:
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",
+        metrics="<results>/metrics.csv",
     log:
         "<logs>/summarize.log",
     conda:

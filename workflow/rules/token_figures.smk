@@ -7,7 +7,7 @@ rule plot_avit:
         halting=collect("<results>/runs/{run}/halting.csv", run=RUNS_SHOWN),
         predictions=collect("<results>/runs/{run}/predictions.csv", run=RUNS_SHOWN),
         images=collect("<results>/runs/{run}/depth_images.csv", run=RUNS_SHOWN),
-        metrics=collect("<results>/runs/{run}/metrics.json", run=RUNS_SHOWN),
+        metrics="<results>/metrics.csv",
         assignments=collect("<results>/{splits}/assignments.csv", splits=SPLITS_SHOWN),
         summary=ancient("<results>/summary.csv"),
     output:
@@ -71,7 +71,7 @@ rule tabulate_tokens:
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",
         costs=expand("<results>/runs/{run}/cost.csv", run=COMPARED_RUNS),
-        metrics=expand("<results>/runs/{run}/metrics.json", run=COMPARED_RUNS),
+        metrics="<results>/metrics.csv",
     output:
         report(
             "<results>/tokens.html",

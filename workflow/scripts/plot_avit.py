@@ -8,7 +8,7 @@ from frugalvit.figures import (
     splits,
     style,
 )
-from frugalvit.figures.tables import device_of, outputs_of, read_metrics, read_runs, read_table
+from frugalvit.figures.tables import device_of, outputs_of, read_runs, read_table
 from frugalvit.job import run_job
 
 
@@ -24,7 +24,7 @@ def main(snakemake):
         "width_mm": params.figures["width_mm"],
     }
     images = read_runs(files.images, avit_images.COLUMNS)
-    metrics = read_metrics(files.metrics)
+    metrics = read_table(files.metrics, avit_images.METRICS_COLUMNS)
     halting = read_runs(files.halting, avit_halting.COLUMNS)
     predictions = read_runs(files.predictions, avit_tokens.COLUMNS)
     histories = read_runs(files.histories, avit_losses.COLUMNS)

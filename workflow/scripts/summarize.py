@@ -6,7 +6,7 @@ import pandas as pd
 
 from frugalvit.card import read_json, write_csv
 from frugalvit.columns import OPERATING_POINTS
-from frugalvit.evaluation.summary import summarize
+from frugalvit.evaluation.summary import metrics_table, summarize
 from frugalvit.job import run_job
 
 
@@ -21,6 +21,7 @@ def main(snakemake):
     summary = summarize(params.study, runs, costs, choices, points, params.throughput_batch)
     write_csv(snakemake.output.summary, summary)
     write_csv(snakemake.output.points, points)
+    write_csv(snakemake.output.metrics, metrics_table(runs))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from frugalvit.card import atomic_path
 from frugalvit.figures import token_columns, token_table
-from frugalvit.figures.tables import read_metrics, read_runs, read_table
+from frugalvit.figures.tables import read_runs, read_table
 from frugalvit.job import run_job
 
 
@@ -12,7 +12,7 @@ def main(snakemake):
         read_table(files.points, token_table.POINT_COLUMNS),
         read_table(files.summary, token_columns.SUMMARY_COLUMNS),
         read_runs(files.costs, token_columns.COST_COLUMNS),
-        read_metrics(files.metrics),
+        read_table(files.metrics, token_table.METRICS_COLUMNS),
         study=params.study,
         experiments=params.experiments,
     )

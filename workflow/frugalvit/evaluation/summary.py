@@ -84,6 +84,23 @@ def summarize(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def metrics_table(runs: list[tuple[dict, dict, dict]]) -> pd.DataFrame:
+    """One row a run and split: every measure of metrics.json that is one number.
+
+    Args:
+        runs: as `summarize` takes them.
+    """
+    return pd.DataFrame(
+        {
+            "run": run["run"],
+            "split": split,
+            **{key: value for key, value in values.items() if not isinstance(value, list)},
+        }
+        for run, metrics, _ in runs
+        for split, values in metrics.items()
+    )
+
+
 def _target_name(point: dict) -> str:
     if point["setting"] in ("full", "masked"):  # a run has one of each
         return point["setting"]

@@ -33,7 +33,7 @@ def point_row(point: TokenPoint, split: str, answers: Answers, labels: Tensor) -
         "note": "",
     }
     if depths is not None:
-        histogram = depths.flatten().bincount()[1:]
+        histogram = depths.flatten().bincount(minlength=point.num_layers + 1)[1:]
         row["mean_depth"] = depths.double().mean().item()
         row["exit_histogram"] = " ".join(map(str, histogram.tolist()))
     return row

@@ -1,6 +1,5 @@
 """Reading the workflow's CSVs for the figures, with errors that name the file."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -72,24 +71,6 @@ def read_runs(
     # Empty tables would turn the other tables' columns into objects.
     filled = [table for table in tables if not table.empty]
     return pd.concat(filled, ignore_index=True) if filled else tables[0]
-
-
-def read_metrics(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """One row a run and split of several runs' metrics.json: `run`, `split`, and its numbers.
-
-    Raises:
-        DataError: a file is missing or unreadable.
-    """
-    rows = []
-    for path in map(Path, paths):
-        try:
-            splits = json.loads(path.read_text())
-        except (OSError, ValueError):
-            raise DataError(f"{path}: missing or no JSON; delete it and rerun") from None
-        for split, measures in splits.items():
-            numbers = {key: value for key, value in measures.items() if not isinstance(value, list)}
-            rows.append({"run": path.parent.name, "split": split, **numbers})
-    return pd.DataFrame(rows)
 
 
 def class_names(assignments: pd.DataFrame) -> list[str]:

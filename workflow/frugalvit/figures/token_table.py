@@ -184,7 +184,10 @@ def caption(
     text = " or ".join(tables.images_text(size, split) for size in sizes)
     text += f"; {tables.seeds_text(summary['seed'])}. " if len(summary) else ". "
     text += f"Timed on {', '.join(machine)}" if machine else "Times were not measured"
-    text += f", {' or '.join(map(str, threads))} threads" if threads and machine else ""
+    told = any("thread" in name for name in machine)  # a CPU's name tells its threads
+    text += (
+        f", {' or '.join(map(str, threads))} threads" if threads and machine and not told else ""
+    )
     text += ". Mean over seeds ± standard deviation. "
     batch = sorted({int(size) for size in metrics["batch_size"].dropna()})
     if batch:

@@ -37,6 +37,12 @@ class TokenPoint:
         """How tables of cost call it."""
         return f"{self.setting} {self.value:g}"
 
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the model."""
+        model = self.module.model if isinstance(self.module, Packed) else self.module
+        return len(model.backbone.encoder.layers)
+
 
 def token_points(model: Model, method: str, tokens: dict[str, Any]) -> list[TokenPoint]:
     """The points of an experiment, the one in use first.
