@@ -102,6 +102,6 @@ else:
 
         include: "workflow/rules/tokens.smk"
 
-    if ADAPTIVE_SEEDS:
+    if ADAPTIVE:
 
         include: "workflow/rules/measure.smk"

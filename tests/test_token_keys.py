@@ -302,12 +302,6 @@ def test_what_trains_nothing_has_its_sources_runs(config):
     assert list(study.view_sets) == ["plain"]
 
 
-def test_adaptive_runs_of_a_seed_are_measured_together(config):
-    study = load(config, early=EARLY | {"seeds": [0]}, mine=AVIT, merged=MERGING)
-    assert study.adaptive_runs(0) == ["early-s0", "mine-s0", "merged-s0"]
-    assert study.adaptive_runs(1) == ["mine-s1", "merged-s1"]
-
-
 def test_cached_views_of_others_are_known_beside_what_trains_nothing(config):
     config["training"] = {"views": 2, "augment": {"shift": 2}}
     views = load(config, merged=MERGING).view_sets

@@ -67,10 +67,6 @@ class Study:
         """Runs that are another run's weights, used in another way."""
         return [run for run in self.token_runs if not self.runs[run].settings["schedule"]]
 
-    def adaptive_runs(self, seed: int) -> list[str]:
-        """Runs of one seed that have operating points."""
-        return [run for run in (*self.exit_runs, *self.token_runs) if self.runs[run].seed == seed]
-
     @property
     def grids(self) -> list[str]:
         """Experiments with a grid search."""

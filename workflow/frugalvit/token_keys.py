@@ -40,8 +40,8 @@ def check_halting(at: str, raw: dict, baseline: str | None, layers: int | None) 
         layers: blocks of the model, where the config tells.
 
     Returns:
-        How its tokens are evaluated: `eps`, `inference_eps`, `expected_depth`, `depth_std`,
-        `baseline`.
+        How its tokens are evaluated: `eps`, `inference_eps`, `alpha_distribution`,
+        `expected_depth`, `depth_std`, `baseline`.
 
     Raises:
         ConfigError: one line that names the key and the remedy.
@@ -59,11 +59,16 @@ def check_halting(at: str, raw: dict, baseline: str | None, layers: int | None) 
         raise ConfigError(
             f"{at}.halting.inference_eps: {halting['eps']:g} is eps itself; remove it"
         )
+    if halting["target_gflops"] and not halting["alpha_ponder"]:
+        raise ConfigError(
+            f"{at}.halting.alpha_ponder: 0 cannot be tuned until target_gflops is met; write a value "
+            "above 0"
+        )
     if distillation["weight"] and not baseline:
         raise ConfigError(
             f"{at}.distillation: learns from the baseline's answers; add baseline or from"
         )
-    kept = ("eps", "inference_eps", "expected_depth", "depth_std")
+    kept = ("eps", "inference_eps", "alpha_distribution", "expected_depth", "depth_std")
     return {**{key: halting[key] for key in kept}, "baseline": baseline}
 
 

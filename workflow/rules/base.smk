@@ -68,7 +68,7 @@ rule check_freeze:
     input:
         store=STORE,
         base=BASE,
-        assignments=expand("<results>/{splits}/assignments.csv", splits=EXIT_SPLITS),
+        assignments=expand("<results>/{splits}/assignments.csv", splits=ADAPTIVE_SPLITS),
     output:
         "<results>/base/freeze_check.json",
     log:
@@ -81,6 +81,7 @@ rule check_freeze:
         runtime=10,
     params:
         experiments=check_params(),
+        depth_images=STUDY.config["evaluation"]["depth_images"],
         digest=digest("check_freeze"),
     script:
         "../scripts/check_freeze.py"

@@ -14,9 +14,12 @@ PRETRAINED = [
 ALL_CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or COMPUTE[
     "threads"
 ]
-# Folders of splits on which early exits are trained: their calibration images make thresholds.
-EXIT_SPLITS = sorted(
-    {STUDY.experiments[STUDY.runs[run].experiment].splits for run in STUDY.exit_runs}
+# Folders of splits that adaptive experiments go by.
+ADAPTIVE_SPLITS = sorted(
+    {
+        STUDY.experiments[STUDY.runs[run].experiment].splits
+        for run in (*STUDY.exit_runs, *STUDY.token_runs)
+    }
 )
 # How many of the base's blocks the plain networks of this study have; None for all.
 CUTS = sorted(
@@ -36,11 +39,12 @@ AVIT_RUNS = any_of(run for run in STUDY.token_runs if run not in STUDY.training_
 TRAINING_FREE_RUNS = any_of(STUDY.training_free_runs)
 TRAINED_RUNS = any_of(run for run in STUDY.runs if run not in STUDY.training_free_runs)
 PLAIN_RUNS = any_of(run for run in STUDY.runs if run not in (*STUDY.exit_runs, *STUDY.token_runs))
-# Runs that have operating points, by seed: they are measured together.
-ADAPTIVE = {
-    seed: STUDY.adaptive_runs(seed) for seed in sorted({run.seed for run in STUDY.runs.values()})
-}
-ADAPTIVE_SEEDS = [seed for seed, runs in ADAPTIVE.items() if runs]
+# Runs that have operating points, by seed and splits: they are measured together, on images that
+# trained none of them.
+ADAPTIVE = {}
+for run in (*STUDY.exit_runs, *STUDY.token_runs):
+    splits = STUDY.experiments[STUDY.runs[run].experiment].splits
+    ADAPTIVE.setdefault((STUDY.runs[run].seed, splits), []).append(run)
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 
 

@@ -51,7 +51,7 @@ rule measure_cost:
         mem_mb=COMPUTE["mem_mb"],
         runtime=30,
     params:
-        evaluation=STUDY.config["evaluation"],
+        evaluation=MEASURED,
         threads=COMPUTE["threads"],
         keep_blocks=CUTS,
         digest=digest("measure_cost"),

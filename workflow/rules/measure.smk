@@ -1,26 +1,26 @@
 # Measured cost of every operating point of one seed's runs, side by side with the plain model.
 
-for SEED in ADAPTIVE_SEEDS:
+for (SEED, FOLDER), RUNS in ADAPTIVE.items():
 
     # Alone on the machine: jobs beside it would slow down what it measures.
     rule:
         name:
-            f"measure_points_s{SEED}"
+            f"measure_points_s{SEED}{FOLDER.removeprefix('splits').replace('-', '_')}"
         input:
             store=STORE,
-            assignments=f"<results>/{splits_folder(ADAPTIVE[SEED][0])}/assignments.csv",
-            weights=expand("<results>/runs/{run}/weights.safetensors", run=ADAPTIVE[SEED]),
-            cards=expand("<results>/runs/{run}/card.json", run=ADAPTIVE[SEED]),
-            points=expand("<results>/runs/{run}/untimed_points.csv", run=ADAPTIVE[SEED]),
+            assignments=f"<results>/{FOLDER}/assignments.csv",
+            weights=expand("<results>/runs/{run}/weights.safetensors", run=RUNS),
+            cards=expand("<results>/runs/{run}/card.json", run=RUNS),
+            points=expand("<results>/runs/{run}/untimed_points.csv", run=RUNS),
             calibration=expand(
                 "<results>/runs/{run}/calibration.json",
-                run=[run for run in ADAPTIVE[SEED] if run in STUDY.exit_runs],
+                run=[run for run in RUNS if run in STUDY.exit_runs],
             ),
         output:
-            costs=expand("<results>/runs/{run}/cost.csv", run=ADAPTIVE[SEED]),
-            points=expand("<results>/runs/{run}/operating_points.csv", run=ADAPTIVE[SEED]),
+            costs=expand("<results>/runs/{run}/cost.csv", run=RUNS),
+            points=expand("<results>/runs/{run}/operating_points.csv", run=RUNS),
         log:
-            f"<logs>/measure_points_s{SEED}.log",
+            f"<logs>/measure_points/{FOLDER}-s{SEED}.log",
         conda:
             FULL_ENV
         threads: ALL_CORES
@@ -29,9 +29,9 @@ for SEED in ADAPTIVE_SEEDS:
             mem_mb=COMPUTE["mem_mb"],
             runtime=COMPUTE["runtime"],
         params:
-            evaluation=STUDY.config["evaluation"],
+            evaluation=MEASURED,
             threads=COMPUTE["threads"],
-            runs=[point_params(run) for run in ADAPTIVE[SEED]],
+            runs=[point_params(run) for run in RUNS],
             digest=digest("measure_points"),
         script:
             "../scripts/measure_points.py"

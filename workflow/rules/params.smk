@@ -9,6 +9,12 @@ SHAPE = (
     "halting",
 )  # settings that decide a model's shape
 
+# What a measurement depends on.
+MEASURED = {
+    key: STUDY.config["evaluation"][key]
+    for key in ("throughput_batch", "measure_seconds", "measure_images")
+}
+
 
 def check_params():
     """What the early check reads of each experiment: shape, schedule, and what is to be certified."""
@@ -59,7 +65,6 @@ def point_params(identity):
 TOKEN_PARAMS = {
     "method": lambda wildcards: point_params(wildcards.run)["method"],
     "tokens": lambda wildcards: point_params(wildcards.run)["tokens"],
-    "images": STUDY.config["evaluation"]["depth_images"],
     "batch_size": STUDY.config["evaluation"]["batch_size"],
     "mistakes": STUDY.config["evaluation"]["mistakes"],
     "digest": digest("evaluate_tokens"),

@@ -7,7 +7,7 @@ rule plot_avit:
         halting=collect("<results>/runs/{run}/halting.csv", run=RUNS_SHOWN),
         predictions=collect("<results>/runs/{run}/predictions.csv", run=RUNS_SHOWN),
         images=collect("<results>/runs/{run}/depth_images.csv", run=RUNS_SHOWN),
-        metrics="<results>/metrics.csv",
+        metrics=ancient("<results>/metrics.csv"),
         assignments=collect("<results>/{splits}/assignments.csv", splits=SPLITS_SHOWN),
         summary=ancient("<results>/summary.csv"),
     output:

@@ -52,6 +52,7 @@ rule evaluate_avit:
         runtime=COMPUTE["runtime"],
     params:
         **TOKEN_PARAMS,
+        images=STUDY.config["evaluation"]["depth_images"],
     script:
         "../scripts/evaluate_tokens.py"
 

@@ -14,6 +14,7 @@ def main(snakemake):
             shutil.copyfile(source / name, temporary)
     card = read_json(source / "card.json")
     adopted = {"run": run["run"], "method": run["settings"]["method"], "source": source.name}
+    card.pop("own_train_seconds", None)
     write_json(snakemake.output.card, card | adopted | {"settings": run["settings"]})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from frugalvit.card import write_json
 from frugalvit.data.store import Store, read_index
 from frugalvit.errors import ConfigError
+from frugalvit.evaluation.halting import check_indices
 from frugalvit.inference.targets import check_targets
 from frugalvit.inference.token_points import token_points
 from frugalvit.job import run_job
@@ -28,6 +29,8 @@ def main(snakemake):
                 check_halting(settings["halting"], architecture, len(store.class_names))
             if experiment["tokens"]:
                 token_points(model, settings["method"], experiment["tokens"])
+                count = (splits[experiment["splits"]]["split"] == "test").sum()
+                check_indices(snakemake.params.depth_images, count)
         except ConfigError as error:
             raise ConfigError(f"experiments.{name}: {error}") from None
         reports |= freeze_check(model, {name: experiment["schedule"]})

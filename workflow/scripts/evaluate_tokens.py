@@ -51,8 +51,7 @@ def main(snakemake):
     write_csv(out.points, pd.DataFrame(rows))
     write_json(out.metrics, metrics)
     if found:
-        aim = params.tokens["expected_depth"], params.tokens["depth_std"]
-        write_csv(out.halting, pd.concat([part.table(*aim) for part in found.values()]))
+        write_csv(out.halting, pd.concat([part.table(params.tokens) for part in found.values()]))
         write_csv(out.images, found["test"].pictures(params.images))
 
 

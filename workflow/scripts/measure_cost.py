@@ -7,7 +7,7 @@ import pandas as pd
 from frugalvit.card import write_csv
 from frugalvit.data.store import Store
 from frugalvit.devices import make_fabric
-from frugalvit.evaluation.cost import COLUMNS, measure
+from frugalvit.evaluation.cost import COLUMNS, LARGE_BATCH, measure
 from frugalvit.job import run_job
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.base import build_from_base
@@ -27,7 +27,7 @@ def main(snakemake):
             fabric.setup_module(model.eval()),
             shape["image_size"],
             fabric.device,
-            [1, settings["throughput_batch"]],
+            [1, settings["throughput_batch"], LARGE_BATCH],
             threads,
             settings["measure_seconds"],
         )

@@ -8,6 +8,7 @@ from frugalvit.card import read_json, write_csv
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store, read_index
 from frugalvit.devices import make_fabric
+from frugalvit.evaluation.cost import LARGE_BATCH
 from frugalvit.evaluation.exit_cost import measure_points
 from frugalvit.evaluation.timed_points import (
     TimedRun,
@@ -19,8 +20,6 @@ from frugalvit.evaluation.timed_points import (
 )
 from frugalvit.job import run_job
 from frugalvit.models.trained import load_run
-
-LARGE_BATCH = 128
 
 
 def main(snakemake):

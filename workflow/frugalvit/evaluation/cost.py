@@ -18,6 +18,7 @@ COLUMNS = [
     "model", "batch_size", "gflops", "latency_ms", "latency_p95_ms", "images_per_s", "params_m",
     "peak_memory_mb", "device", "precision", "threads", "torch", "call_ms", "call_p95_ms", "calls",
 ]  # fmt: skip
+LARGE_BATCH = 128  # at which every model is timed too
 FEWEST_CALLS = 10
 
 

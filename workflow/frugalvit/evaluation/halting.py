@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import encode
 from frugalvit.data.views import centre_crop
+from frugalvit.errors import ConfigError
 from frugalvit.inference.token_points import Answers
 from frugalvit.models.halting import target_distribution
 
@@ -43,9 +45,17 @@ class Halting:
         difference = (self.packed.logits - self.masked.logits).abs().max().item()
         return {**depth_by_box(self.packed.depths, boxes), "packed_difference": difference}
 
-    def table(self, expected_depth: float | None, depth_std: float) -> pd.DataFrame:
-        """Halting per block, beside the distribution that training aimed at; see `halting_table`."""
-        target = target_distribution(self.masked.halting.shape[1], expected_depth, depth_std)
+    def table(self, how: dict[str, Any]) -> pd.DataFrame:
+        """Halting per block, beside the distribution that training aimed at; see `halting_table`.
+
+        Args:
+            how: the experiment's `alpha_distribution`, without which training aimed at none,
+                `expected_depth` and `depth_std`.
+        """
+        blocks = self.masked.halting.shape[1]
+        target = target_distribution(blocks, how["expected_depth"], how["depth_std"])
+        if not how["alpha_distribution"]:
+            target = torch.full_like(target, float("nan"))
         split = self.predictions["split"].iloc[0]
         return halting_table(self.masked.halting, self.packed.depths, target, split)
 
@@ -62,7 +72,7 @@ def halting_table(halting: Tensor, depths: Tensor, target: Tensor, split: str) -
     Args:
         halting: probability to halt after each block, mean over tokens, `[images, blocks]`.
         depths: blocks that compute each token, `[images, tokens]`.
-        target: distribution over blocks that training aimed at.
+        target: distribution over blocks that training aimed at; NaN for none.
         split: its name.
     """
     blocks = halting.shape[1]
@@ -124,13 +134,27 @@ def depth_by_box(depths: Tensor, boxes: np.ndarray) -> dict[str, float | int | N
     }
 
 
+def check_indices(indices: Sequence[int] | None, images: int) -> None:
+    """Refuse positions that a test split of so many images lacks.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for place, index in enumerate(indices or ()):
+        if index >= images:
+            raise ConfigError(
+                f"evaluation.depth_images[{place}]: {index}, but there are {images} test images; "
+                f"use 0 to {images - 1}"
+            )
+
+
 def chosen_images(depths: Tensor, indices: Sequence[int] | None) -> list[int]:
     """Positions of the images to show: those asked for, or six by difficulty.
 
     By the tokens that they needed: evenly spaced from the 2nd to the 98th percentile.
     """
     if indices is not None:
-        return [index for index in indices if index < len(depths)]
+        return list(indices)
     order = depths.double().mean(dim=1).argsort(stable=True).tolist()
     places = np.linspace(0.02, 0.98, min(IMAGES, len(order))) * (len(order) - 1)
     return [order[place] for place in places.round().astype(int)]

@@ -1,6 +1,7 @@
 """Dataset-level metrics of a classifier's predictions."""
 
 import pandas as pd
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import (
@@ -39,11 +40,14 @@ def batch_averages(logits: Tensor, labels: Tensor, batch_size: int = 128) -> dic
     comparison with that source's table alone.
 
     Args:
-        logits: `[images, classes]`, in the order of evaluation.
+        logits: `[images, classes]`, in any order.
         labels: `[images]`.
         batch_size: the source's.
     """
     classes = logits.shape[1]
+    # In an order that mixes the classes, as the source's random split did.
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    logits, labels = logits[order], labels[order]
     parts = list(zip(logits.split(batch_size), labels.split(batch_size)))
     measures = {"batch_accuracy": multiclass_accuracy, "batch_macro_f1": multiclass_f1_score}
     averages = {

@@ -99,14 +99,15 @@ def draw(
     """One row an image: itself, its depth map, itself as bright as deep, its deepest patches twice.
 
     `images` has the columns of `depth_images.csv` and `run`, `seed`; only the lowest seed's are
-    drawn, in the order of `position`. `metrics` are the metrics of all runs as a table; of them the
-    depth inside and outside the boxes is read.
+    drawn, in the order of `position`. `metrics` are the metrics of all runs as a table; of those of
+    this experiment's runs the depth inside and outside the boxes is read.
 
     Raises:
         DataError: a picture is not an image, or its depths do not fill its patches.
     """
     title = f"What {experiment} looked at longest"
     seeds = images["seed"].unique()
+    metrics = metrics[metrics["run"].isin(images["run"])]
     images = exit_images.lowest_seed(images).sort_values("position", kind="stable")
     measured = device and f"device: {device}"
     if images.empty:

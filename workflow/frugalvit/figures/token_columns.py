@@ -120,24 +120,36 @@ def compared(
     plain = plain_runs(summary, points, list(experiments), split)
     cut = plain["experiment"].map(lambda name: experiments[name] is not None)
     own = full.reindex(plain["run"]).set_axis(plain.index)
+    whole = [name for name in experiments if experiments[name] is None]
+    of_whole = summary.loc[summary["experiment"].isin(whole), "run"]
+    # The uncut model: plain runs', or where none is shown, as it was timed beside adaptive ones.
+    uncut = own[~cut.astype(bool)] if not cut.all() else full[full.index.isin(of_whole)]
+    reference = (uncut if len(uncut) else full).median()
     plain = plain.assign(
         kind=cut.map({True: "shallower", False: "plain"}),
         setting="",
         value=float("nan"),
         chosen=True,
         joined=False,
-        **(own / own[~cut.astype(bool)].median()),
+        **(own / reference),
     )
     adaptive = points[(points["split"] == split) & points["experiment"].isin(list(experiments))]
     groups = [of_use(rows) for _, rows in adaptive.groupby("experiment", sort=False)]
     adaptive = pd.concat(groups) if groups else adaptive
     beside = full.reindex(adaptive["run"]).set_axis(adaptive.index)
+    # Times are divided by those of the model beside them; where that is itself cut, the uncut one
+    # is that much larger.
+    keeps = adaptive["experiment"].map(lambda name: experiments[name])
+    beside_whole = beside.copy()
+    for keep in keeps.dropna().unique():
+        shorter = keeps == keep
+        beside_whole[shorter] *= reference / beside[shorter].median()
     masked = adaptive["setting"] == MASKED
     adaptive = adaptive.assign(
         kind=adaptive["method"].where(~masked, adaptive["method"] + " masked"),
         chosen=exit_points.is_chosen(adaptive) & ~masked,
         joined=~masked & ~adaptive["setting"].isin(TARGETS),
-        **(adaptive[list(SHARES)].astype(float) / beside),
+        **(adaptive[list(SHARES)].astype(float) / beside_whole),
     )
     columns = ["experiment", "run", "seed", "kind", "setting", "value", "n", "accuracy"]
     parts = [part[[*columns, "chosen", "joined", *SHARES]] for part in (plain, adaptive)]

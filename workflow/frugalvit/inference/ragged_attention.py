@@ -66,6 +66,8 @@ def _has_variable_length(query: Tensor) -> bool:
     return (
         query.device.type == "cuda"
         and query.dtype in (torch.float16, torch.bfloat16)
+        and query.shape[-1] % 8 == 0  # the kernel's head widths
+        and query.shape[-1] <= 256
         and torch.cuda.get_device_capability(query.device) >= _FLASH_CAPABILITY
     )
 

@@ -63,6 +63,8 @@ class HaltingClassification:
         self.teacher = teacher
         self.label_smoothing = label_smoothing
         self.weights = {"alpha_ponder": alpha_ponder}
+        # A weight that is tuned moves the whole loss, which then says nothing of progress.
+        self.stalls_on = "task" if halting["target_gflops"] else "loss"
         self.target = target_distribution(
             architecture["num_layers"], halting["expected_depth"], halting["depth_std"]
         )

@@ -103,9 +103,9 @@ class Trainer:
                 trained = self._names_trained(progress.phase)
             saved_optimizer = None
             while not done:
-                row, score = self._epoch(stage, progress, patience)
+                row, stalling, score = self._epoch(stage, progress, patience)
                 self._record(row, progress, writer)
-                patience.update(phase, row["valid_loss"], score[:-1])
+                patience.update(phase, stalling, score[:-1])
                 progress.patience = asdict(patience)
                 progress.phase_epochs += 1
                 if self.settings["keep"] == "last" or score > progress.best_score:
@@ -178,8 +178,8 @@ class Trainer:
 
     def _epoch(
         self, stage: Stage, progress: Progress, patience: Patience
-    ) -> tuple[dict, list[float]]:
-        """Train one epoch and validate; one row of the history, and its score."""
+    ) -> tuple[dict, float, list[float]]:
+        """Train one epoch and validate: a row of the history, the loss for plateau, the score."""
         phase, seed = self.settings["schedule"][progress.phase], self.settings["seed"]
         epoch = len(progress.history) + 1
         started = time.perf_counter()
@@ -224,7 +224,7 @@ class Trainer:
             **{f"valid_{name}": value for name, value in valid.items() if name not in PLAIN},
             **objective.weights,
         }
-        return row, objective.score(valid)
+        return row, valid[objective.stalls_on], objective.score(valid)
 
     def _train_batches(
         self,

@@ -12,6 +12,7 @@ class Objective(Protocol):
     """Turns a model's outputs into losses, and into counts that add up to measures of a split."""
 
     weights: dict[str, float]  # in force this epoch, recorded in the history
+    stalls_on: str  # the loss whose stalling lowers the rate under lr_schedule plateau
 
     def losses(self, outputs: Any, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """Scalar losses by name; `loss` is the one to minimise, the others are recorded."""
@@ -54,6 +55,7 @@ class Classification:
     def __init__(self, label_smoothing: float = 0.0):
         self.label_smoothing = label_smoothing
         self.weights: dict[str, float] = {}
+        self.stalls_on = "loss"
 
     def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """The cross-entropy, as `loss`."""
@@ -108,6 +110,7 @@ class ExitClassification:
         self.distillation = distillation
         self.label_smoothing = label_smoothing
         self.weights: dict[str, float] = {}
+        self.stalls_on = "loss"
         self._example: tuple[Tensor, Tensor] | None = None
 
     def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
