@@ -10,9 +10,11 @@ from frugalvit.data.store import COLUMNS as INDEX_COLUMNS
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import decode
 from frugalvit.devices import make_fabric
+from frugalvit.errors import ConfigError
 from frugalvit.evaluation.halting import (
     Halting,
     boxes_in_view,
+    check_indices,
     chosen_images,
     depth_by_box,
     halting_table,
@@ -104,8 +106,11 @@ def test_a_box_is_as_the_model_sees_it(tmp_path):
 def test_images_are_those_asked_for_or_six_by_difficulty():
     generator = torch.Generator().manual_seed(0)
     depths = torch.randperm(101, generator=generator)[:, None].repeat(1, 4)
-    assert chosen_images(depths, [7, 3, 200, 0]) == [7, 3, 0]
-    assert chosen_images(depths, []) == []
+    assert chosen_images(depths, [7, 3, 0]) == [7, 3, 0]
+    check_indices([7, 100], 101)
+    check_indices(None, 1)
+    with pytest.raises(ConfigError, match=r"depth_images\[1\]: 101, but there are 101 test images"):
+        check_indices([7, 101], 101)
     six = chosen_images(depths, None)
     assert depths[six, 0].tolist() == pytest.approx([2, 21, 40, 60, 79, 98], abs=1)
     assert depths[chosen_images(depths[:2], None), 0].tolist() == sorted(depths[:2, 0].tolist())
@@ -141,7 +146,11 @@ def test_depths_stand_beside_the_predictions(halting):
     assert measures["packed_difference"] < 1e-5
     assert measures["boxed"] == len(depths)  # every digit has a box
     assert 1 <= measures["depth_inside"] <= BLOCKS
-    assert halting.table(2.0, 1.0)["halting"].sum() == pytest.approx(1)
+    how = {"alpha_distribution": 0.1, "expected_depth": 2.0, "depth_std": 1.0}
+    table = halting.table(how)
+    assert table["halting"].sum() == pytest.approx(1)
+    assert table["target"].idxmax() == 1
+    assert halting.table(how | {"alpha_distribution": 0})["target"].isna().all()
 
 
 def test_pictures_are_what_the_model_saw(halting):
@@ -271,10 +280,15 @@ def test_a_points_row_says_what_its_answers_say(images, answers):
 def test_averages_of_batches_by_hand():
     logits = torch.eye(3)[[0, 0, 2]]
     labels = torch.tensor([0, 1, 2])
-    # First batch: classes 0 and 1 recalled 1 and 0, F1 2/3 and 0; second: class 2 alone, 1 and 1.
+    # Drawn as the third, first and second image. First batch: classes 2 and 0, both right; second:
+    # class 1 alone, taken for 0.
     assert batch_averages(logits, labels, batch_size=2) == pytest.approx(
-        {"batch_accuracy": (1 / 2 + 1) / 2, "batch_macro_f1": (1 / 3 + 1) / 2, "batch_size": 2}
+        {"batch_accuracy": (1 + 0) / 2, "batch_macro_f1": (1 + 0) / 2, "batch_size": 2}
     )
+    # Images sorted by class, as a store holds them, count like any others.
+    many = torch.arange(8).repeat_interleave(64)
+    answers = torch.eye(8)[many.where(torch.arange(512) % 4 > 0, (many + 1) % 8)]
+    assert batch_averages(answers, many)["batch_accuracy"] == pytest.approx(0.75, abs=0.02)
     # They depend on the batches; dataset measures do not.
     whole = batch_averages(logits, labels)
     assert whole["batch_size"] == 128

@@ -239,7 +239,8 @@ def test_what_is_left_out_is_completed(config):
     }  # fmt: skip
     assert study.runs["mine-s0"].settings["distillation"]["weight"] == 0
     assert study.experiments["mine"].tokens == {
-        "eps": 0.01, "inference_eps": [], "expected_depth": None, "depth_std": 1.0, "baseline": None,
+        "eps": 0.01, "inference_eps": [], "alpha_distribution": 0.1, "expected_depth": None,
+        "depth_std": 1.0, "baseline": None,
     }  # fmt: skip
 
 
