@@ -134,6 +134,12 @@ def test_answers_and_depths_are_in_words():
     assert "run avit-s0, the first of 2" in text
     assert text.count("✗ digit") == 1 and "✗ digit 5" in text
     assert "Mean depth inside the box 4.97 ± 0.07 blocks, outside 2.58" in text
+    # The table holds every run of the study; another experiment's depths are not these.
+    foreign = made.metrics(SMALL, "other", 2).assign(depth_inside=1.0)
+    metrics = pd.concat([made.metrics(SMALL, "avit", 2), foreign])
+    assert "Mean depth inside the box 4.97 ± 0.07 blocks" in words(
+        avit_images.draw(images, metrics, **NAMES)
+    )
     assert "340 test images, 2 runs" in text
     own = one_image("1 3 3 2", class_name=np.nan)
     text = words(avit_images.draw(own, made.metrics(SMALL, "avit", 1), **NAMES))

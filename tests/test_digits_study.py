@@ -21,7 +21,7 @@ def test_the_best_schedule_reaches_ninety_percent_and_beats_frozen(results):
     summary = pd.read_csv(results / "summary.csv")
     test = summary[(summary["split"] == "test") & (summary["n"] == 1500)]
     accuracy = test.groupby("experiment")["accuracy"].agg(["mean", "count"])
-    assert accuracy["count"].drop("first_three").eq(3).all()
+    assert accuracy["count"].loc[["frozen", "unfreeze_last", "early_exit", "avit"]].eq(3).all()
     assert {"early_exit", "early_exit:full", "early_exit:risk 0.05"} <= set(accuracy.index)
     assert accuracy["mean"].max() >= 0.90
     assert accuracy["mean"].max() - accuracy["mean"]["frozen"] >= 0.10
@@ -51,3 +51,16 @@ def test_exits_of_a_tuned_backbone_beat_the_bases_probes_after_the_first_block(r
     own = exits[exits["split"] == "test"].groupby("exit")["accuracy"].mean()
     assert len(tables) == 3
     assert (own[2:] > probe[2:] + 0.05).all()
+
+
+def test_halting_tokens_lose_a_point_at_most_and_halt_in_the_background(results):
+    table = pd.read_csv(results / "metrics.csv")
+    test = table[table["split"] == "test"].set_index("run")
+    avit = test[test.index.str.startswith("avit-")]
+    baseline = test.loc[[f"train_longer-s{seed}" for seed in (0, 1, 2)]]
+    assert baseline["accuracy"].mean() - avit["accuracy"].mean() <= 0.01
+    assert (avit["depth_inside"] > avit["depth_outside"] + 1).all()
+    assert (avit["packed_difference"] <= 1e-5).all()
+    points = pd.read_csv(results / "operating_points.csv", dtype={"exit_histogram": str})
+    packed = points[(points["split"] == "test") & (points["setting"] == "packed")]
+    assert (packed["mean_depth"] <= 0.7 * 6).all()
