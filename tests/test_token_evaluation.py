@@ -156,7 +156,8 @@ def test_depths_stand_beside_the_predictions(halting):
 def test_pictures_are_what_the_model_saw(halting):
     places = [4, 0]
     table = halting.pictures(places)
-    assert table["position"].tolist() == places
+    assert table["index"].tolist() == places
+    assert table["position"].tolist() == [0, 1]
     assert table["id"].tolist() == [halting.images.ids[place] for place in places]
     for row, place in zip(table.itertuples(), places):
         pixels = halting.images.raw([place])[0]

@@ -179,7 +179,8 @@ def depth_images(
     Returns:
         `id, split, label, class_name, predicted, predicted_name, probability, image` (base64 PNG of
         what the model sees), `side` (patches a side), `depths` (row by row), `class_depth`,
-        `blocks`, `box` (x, y, w, h as shares of the side; empty without one), `position` (in the split).
+        `blocks`, `box` (x, y, w, h as shares of the side; empty without one), `position` (the order
+        to show them in), `index` (in the split).
     """
     store, image_size = images.store, images.image_size
     rows = predictions.iloc[list(places)].reset_index(drop=True)
@@ -202,7 +203,8 @@ def depth_images(
             "class_depth": shown[:, 0].tolist(),
             "blocks": blocks,
             "box": [_box_text(box) for box in boxes],
-            "position": list(places),
+            "position": range(len(places)),
+            "index": list(places),
         }
     )
 
