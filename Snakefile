@@ -10,6 +10,7 @@ min_version("9.20")
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from frugalvit.config_lines import located
 from frugalvit.digest import script_digest as digest
 from frugalvit.errors import FrugalError
 from frugalvit.job import share_library
@@ -25,13 +26,16 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+CONFIG_FILES = workflow.overwrite_configfiles or ["config/config.yaml"]
+
 try:
-    for path in workflow.overwrite_configfiles or ["config/config.yaml"]:
+    for path in CONFIG_FILES:
         read_yaml(path)  # once more, strictly: YAML lets a key that stands twice overwrite itself
     overrides = retype(dict(workflow.config_settings.config))
     STUDY = load_study(merge(config, overrides))
 except FrugalError as error:
-    sys.exit(f"error in the configuration: {error}")
+    where = located(error, CONFIG_FILES, workflow.config_settings.config)
+    sys.exit(f"error in the configuration: {where}")
 
 COMPUTE = STUDY.config["compute"]
 # A clone that holds results but neither images nor weights can redraw its figures. Without the

@@ -26,7 +26,7 @@ def split_settings(**changes) -> dict:
         "seed": 0,
         "calibration": None,
         "imbalance_ratio": 10,
-        "checks": dict.fromkeys(CHECKS, policy),
+        "checks": {**dict.fromkeys(CHECKS, policy), "small_splits": "off"},
     } | changes
 
 

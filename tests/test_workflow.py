@@ -1,12 +1,7 @@
-"""The workflow as its users run it: from nothing to figures, again, edited, killed, redrawn."""
+"""The workflow as its users run it: from nothing to figures, again, edited, redrawn."""
 
 import json
-import os
 import re
-import signal
-import subprocess
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,10 +11,8 @@ from tests.imagefolders import write_folder
 from tests.workflows import (
     STUDY,
     TINY,
-    command,
     copy_tiny,
     edit,
-    environment,
     planned,
     results_of,
     run,
@@ -297,33 +290,3 @@ def test_broken_images_are_told_in_one_line_and_can_be_left_out(tmp_path):
     run(folder, *TINY, "--resources", "gpu=0", "--", "results/tiny/splits/assignments.csv")
     report = json.loads((folder / "data/photos/store/report.json").read_text())
     assert [bad["file"] for bad in report["skipped"]] == ["class_1/broken.jpg"]
-
-
-def test_training_killed_with_its_snakemake_goes_on(copied, finished):
-    target = "results/tiny/runs/unfreeze_last-s0/weights.safetensors"
-
-    def longer(study):
-        study["experiments"]["unfreeze_last"]["schedule"][1]["epochs"] = 40
-
-    edit(copied, longer)
-    running = subprocess.Popen(
-        command(*TINY, "--resources", "gpu=0", "--", target),
-        cwd=copied, env=environment(copied), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    checkpoint = copied / Path(target).with_name("last.ckpt")
-    deadline = time.monotonic() + 120
-    while not checkpoint.exists() and time.monotonic() < deadline and running.poll() is None:
-        time.sleep(0.02)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    assert checkpoint.exists()
-    run(copied, *TINY, "--unlock")
-    run(copied, *TINY, "--resources", "gpu=0", "--rerun-incomplete", "--", target)
-    card = json.loads((copied / target).with_name("card.json").read_text())
-    assert card["resumed_after"], "the killed run's epochs were not used"
-    weights = (copied / target).read_bytes()
-    run(copied, *TINY, "--resources", "gpu=0", "--forcerun", "train_run", "--", target)
-    unbroken = json.loads((copied / target).with_name("card.json").read_text())
-    assert unbroken["resumed_after"] == []
-    assert (copied / target).read_bytes() == weights

@@ -1,9 +1,21 @@
-"""Run every benchmark and print its table; named ones alone: `-m tests.benchmarks early_exits`."""
+"""Run every benchmark and print its table; named ones alone: `-m tests.benchmarks early_exits`.
 
+Those that need a large disk or long run only when they are named. Files go to `--folder`, else to the
+system's temporary folder.
+"""
+
+import argparse
 import logging
-import sys
+import tempfile
 
-from tests.benchmarks import cached_heads, early_exits, halting_tokens
+from tests.benchmarks import (
+    cached_heads,
+    data_parallel,
+    early_exits,
+    halting_tokens,
+    large_inputs,
+    large_store,
+)
 
 logging.basicConfig(level=logging.WARNING)
 
@@ -11,8 +23,20 @@ BENCHMARKS = {
     "early_exits": early_exits.main,
     "halting_tokens": halting_tokens.main,
     "cached_heads": cached_heads.main,
+    "data_parallel": data_parallel.main,
+}
+NAMED_ONLY = {
+    "large_store": large_store.main,
+    "large_inputs": large_inputs.main,
 }
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or BENCHMARKS:
-        BENCHMARKS[name]()
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS | NAMED_ONLY))
+    parser.add_argument("--folder", help="where files go that are removed at the end")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.name) - set(BENCHMARKS | NAMED_ONLY):
+        parser.error(f"no benchmark {min(unknown)}; there are {', '.join(BENCHMARKS | NAMED_ONLY)}")
+    tempfile.tempdir = arguments.folder
+    for name in arguments.name or BENCHMARKS:
+        (BENCHMARKS | NAMED_ONLY)[name]()

@@ -4,32 +4,65 @@ import hashlib
 import json
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from frugalvit.lock import try_hold
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn", "pillow")
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` that replaces it (fsync, rename) if the block succeeds."""
+    """Yield a temporary sibling of `path` that replaces it (fsync, rename) if the block succeeds.
+
+    What killed processes left of the same file goes first: it may be large.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Held while it is written, so that another writer of the same file does not take it for abandoned.
+    with os.fdopen(handle, "r+b") as held:
+        with suppress(OSError):
+            try_hold(held)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            put_in_place(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a whole file its name such that no crash leaves a part of it there (fsync, rename)."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    with suppress(OSError):  # some network file systems cannot, and need not
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove the temporary siblings of `path` that no living process holds."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}")
+    for sibling in path.parent.iterdir():
+        # Left alone where it is gone already, another user's, or on a file system without locks.
+        with suppress(OSError):
+            if pattern.fullmatch(sibling.name) and sibling.is_file():
+                with sibling.open("r+b") as file:
+                    if try_hold(file):
+                        sibling.unlink()
 
 
 def read_json(path: str | Path) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from frugalvit.errors import FrugalError
+from frugalvit.lock import alone
 
 
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
@@ -16,20 +17,30 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     A `FrugalError` becomes one line and exit code 1. Any other exception is a bug of ours: its
     traceback goes to the log as well as to standard error.
     """
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if snakemake.log:
         Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(snakemake.log[0], mode="w"))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
-    logging.captureWarnings(True)
+        Path(snakemake.log[0]).write_text("")
+    start_log(snakemake.log[0] if snakemake.log else None)
     try:
-        main(snakemake)
+        with alone(snakemake, main.__globals__["__file__"]) as made:
+            if not made:
+                main(snakemake)
     except FrugalError as error:
         logging.error("error: %s", error)
         sys.exit(1)
     except Exception:
         logging.exception("%s failed", snakemake.rule)
         sys.exit(1)
+
+
+def start_log(file: str | None) -> None:
+    """Log to standard error and to the end of `file`, where several processes may write."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if file:
+        handlers.append(logging.FileHandler(file))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
 def share_library() -> None:

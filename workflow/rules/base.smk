@@ -1,8 +1,11 @@
 # The base: the pretrained backbone that every experiment starts from.
 
 
+# Published weights may be downloaded, which a cluster's nodes often cannot. The check is short, and
+# what it refuses should not wait in a queue.
 localrules:
     export_base,
+    check_freeze,
 
 
 if STUDY.pretraining:
@@ -26,8 +29,11 @@ if STUDY.pretraining:
         threads: COMPUTE["threads"]
         resources:
             gpu=COMPUTE["gpu"],
-            mem_mb=COMPUTE["mem_mb"],
-            runtime=COMPUTE["runtime"],
+            # What the script compares its grant with. Resources, for a changed one retrains nothing.
+            gpu_asked=COMPUTE["gpu"],
+            cpu_processes=COMPUTE["cpu_processes"],
+            mem_mb=growing(COMPUTE["mem_mb"]),
+            runtime=growing(COMPUTE["runtime"]),
         params:
             settings=STUDY.pretraining,
             base={key: BASE_CONFIG[key] for key in ("architecture", "image_size", "mean", "std")},

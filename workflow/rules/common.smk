@@ -10,10 +10,14 @@ PRETRAINED = [
     "<results>/base/pretraining/weights.safetensors",
     "<results>/base/pretraining/card.json",
 ]
-# Every core of this machine, so that a measurement has it to itself; on a cluster what a job gets.
-ALL_CORES = (workflow.resource_settings.cores if workflow.local_exec else None) or COMPUTE[
-    "threads"
-]
+# Every core of this machine, so that a measurement has it to itself; on a cluster what a job asks
+# for, which the Snakemake inside the job must not see otherwise.
+ON_CLUSTER = workflow.remote_exec or not workflow.local_exec
+ALL_CORES = (None if ON_CLUSTER else workflow.resource_settings.cores) or COMPUTE["threads"]
+# To sbatch: a node for what measures time, because jobs beside it would slow down what it measures.
+WHOLE_NODE = "--exclusive"
+# Training alone can divide its work among several GPUs.
+ONE_GPU = min(COMPUTE["gpu"], 1)
 # Folders of splits that adaptive experiments go by.
 ADAPTIVE_SPLITS = sorted(
     {
@@ -26,6 +30,14 @@ CUTS = sorted(
     {experiment.keep_blocks for experiment in STUDY.experiments.values()} | {None},
     key=lambda keep: keep or 0,
 )
+
+
+def growing(amount):
+    """Memory or time that grows with each try of a job (`--retries`): too little may have ended it.
+
+    Training that its time limit ends goes on from its last epoch, so no try is lost.
+    """
+    return lambda wildcards, attempt: amount * attempt
 
 
 def any_of(runs):

@@ -2,8 +2,10 @@
 from frugalvit.data.folders import source_stamp
 
 
+# Downloads need the network, which a cluster's nodes often lack; the checks read tables alone.
 localrules:
     download_dataset,
+    check_splits,
 
 
 # The raw files are no outputs: Snakemake would delete them before another try, and with them what a
@@ -43,8 +45,8 @@ rule prepare_dataset:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         dataset=lookup(within=STUDY.datasets, dpath="{dataset}"),
         digest=digest("prepare_dataset"),

@@ -15,8 +15,8 @@ rule probe_blocks:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=120,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(120),
     params:
         digest=digest("probe_blocks"),
     script:
@@ -47,9 +47,9 @@ rule evaluate_exits:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=COMPUTE["runtime"],
+        gpu=ONE_GPU,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(COMPUTE["runtime"]),
     params:
         experiment=lambda wildcards: STUDY.runs[wildcards.run].experiment,
         exits=lambda wildcards: STUDY.experiments[STUDY.runs[wildcards.run].experiment].exits,

@@ -1,6 +1,11 @@
 # Dataset-level metrics, measured cost, and the tables that everything else reads.
 
 
+localrules:
+    copy_cost,
+    summarize,
+
+
 rule evaluate:
     input:
         store=STORE,
@@ -21,9 +26,9 @@ rule evaluate:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=60,
+        gpu=ONE_GPU,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(60),
     params:
         splits=tested_splits,
         batch_size=STUDY.config["evaluation"]["batch_size"],
@@ -47,9 +52,10 @@ rule measure_cost:
         FULL_ENV
     threads: ALL_CORES
     resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=30,
+        gpu=ONE_GPU,
+        slurm_extra=WHOLE_NODE,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(30),
     params:
         evaluation=MEASURED,
         threads=COMPUTE["threads"],
@@ -70,8 +76,10 @@ rule copy_cost:
         run=PLAIN_RUNS,
     conda:
         PLOT_ENV
-    shell:
-        "cp {input:q} {output:q} 2> {log:q}"
+    params:
+        digest=digest("copy_cost"),
+    script:
+        "../scripts/copy_cost.py"
 
 
 rule summarize:

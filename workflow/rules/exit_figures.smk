@@ -1,6 +1,10 @@
 # Figures of early exits, drawn from tables alone.
 
 
+localrules:
+    plot_exits,
+
+
 rule plot_exits:
     input:
         exits=collect("<results>/runs/{run}/exits.csv", run=RUNS_SHOWN),

@@ -1,6 +1,10 @@
 # Fine-tuning under freeze schedules, and the search over their settings.
 
 
+localrules:
+    select_grid,
+
+
 rule extract_features:
     input:
         store=STORE,
@@ -14,9 +18,9 @@ rule extract_features:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=COMPUTE["runtime"],
+        gpu=ONE_GPU,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(COMPUTE["runtime"]),
     params:
         view_set=lambda wildcards: STUDY.view_sets[wildcards.views],
         trained_on=STUDY.trained_on,
@@ -48,8 +52,11 @@ rule train_run:
     threads: COMPUTE["threads"]
     resources:
         gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=COMPUTE["runtime"],
+        # What the script compares its grant with. Resources, for a changed one retrains nothing.
+        gpu_asked=COMPUTE["gpu"],
+        cpu_processes=COMPUTE["cpu_processes"],
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(COMPUTE["runtime"]),
     params:
         run=run_params,
         batch_size=STUDY.config["evaluation"]["batch_size"],

@@ -25,9 +25,10 @@ for (SEED, FOLDER), RUNS in ADAPTIVE.items():
             FULL_ENV
         threads: ALL_CORES
         resources:
-            gpu=COMPUTE["gpu"],
-            mem_mb=COMPUTE["mem_mb"],
-            runtime=COMPUTE["runtime"],
+            gpu=ONE_GPU,
+            slurm_extra=WHOLE_NODE,
+            mem_mb=growing(COMPUTE["mem_mb"]),
+            runtime=growing(COMPUTE["runtime"]),
         params:
             evaluation=MEASURED,
             threads=COMPUTE["threads"],

@@ -1,6 +1,14 @@
 # Figures, drawn from tables alone, and their places in the report, which shows SVG.
 
 
+# Seconds each: no cluster job is worth its wait.
+localrules:
+    plot_splits,
+    plot_experiment,
+    plot_schedules,
+    plot_grid,
+
+
 rule figures:
     input:
         expand(

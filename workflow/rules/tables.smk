@@ -1,9 +1,18 @@
 # Tables for people, made from tables for programs.
 
 
+localrules:
+    tabulate_results,
+    tabulate_checks,
+
+
 rule tabulate_results:
     input:
         summary="<results>/summary.csv",
+        predictions=expand(
+            "<results>/runs/{run}/predictions.csv",
+            run=[run for name in STUDY.shown for run in OF_EXPERIMENT[name]["final_runs"]],
+        ),
     output:
         report(
             "<results>/summary.html",

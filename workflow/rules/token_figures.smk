@@ -1,6 +1,12 @@
 # Figures and the table of adaptive tokens, and of all that saves computation.
 
 
+localrules:
+    plot_avit,
+    plot_pareto,
+    tabulate_tokens,
+
+
 rule plot_avit:
     input:
         histories=collect("<results>/runs/{run}/history.csv", run=RUNS_SHOWN),

@@ -47,9 +47,9 @@ rule evaluate_avit:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=COMPUTE["runtime"],
+        gpu=ONE_GPU,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(COMPUTE["runtime"]),
     params:
         **TOKEN_PARAMS,
         images=STUDY.config["evaluation"]["depth_images"],
@@ -76,9 +76,9 @@ rule evaluate_tokens:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        gpu=COMPUTE["gpu"],
-        mem_mb=COMPUTE["mem_mb"],
-        runtime=COMPUTE["runtime"],
+        gpu=ONE_GPU,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(COMPUTE["runtime"]),
     params:
         **TOKEN_PARAMS,
     script:

@@ -5,13 +5,21 @@ from pathlib import Path
 from frugalvit.devices import make_fabric
 from frugalvit.job import run_job
 from frugalvit.models.export import export_random
+from frugalvit.processes import launch
 from frugalvit.training.runs import RunFiles, train_run
 
 
 def main(snakemake):
     settings = snakemake.params.settings
     folder = Path(snakemake.output.weights).parent
-    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, settings["precision"])
+    granted = snakemake.resources
+    fabric = make_fabric(
+        granted.gpu,
+        snakemake.threads,
+        settings["precision"],
+        asked=granted.gpu_asked,
+        cpu_processes=granted.cpu_processes,
+    )
     export_random(snakemake.params.base, folder / "random", seed=settings["seed"])
     files = RunFiles(
         folder=folder,
@@ -20,8 +28,9 @@ def main(snakemake):
         base=folder / "random",
         features={},
     )
-    train_run(
+    launch(
         fabric,
+        train_run,
         "pretrain",
         settings,
         files,

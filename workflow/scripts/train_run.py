@@ -4,6 +4,7 @@ from pathlib import Path
 
 from frugalvit.devices import make_fabric
 from frugalvit.job import run_job
+from frugalvit.processes import launch
 from frugalvit.training.runs import RunFiles, read_choice, reuse_run, train_run
 
 
@@ -17,7 +18,14 @@ def main(snakemake):
         if choice.twin:
             reuse_run(folder.parent / choice.twin, folder, run["run"])
             return
-    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, settings["precision"])
+    granted = snakemake.resources
+    fabric = make_fabric(
+        granted.gpu,
+        snakemake.threads,
+        settings["precision"],
+        asked=granted.gpu_asked,
+        cpu_processes=granted.cpu_processes,
+    )
     files = RunFiles(
         folder=folder,
         store=Path(snakemake.input.store[0]).parent,
@@ -27,8 +35,9 @@ def main(snakemake):
         source=Path(snakemake.input.source[0]).parent if snakemake.input.source else None,
         teacher=Path(snakemake.input.teacher[0]).parent if snakemake.input.teacher else None,
     )
-    train_run(
+    launch(
         fabric,
+        train_run,
         run["run"],
         settings,
         files,

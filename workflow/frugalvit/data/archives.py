@@ -1,5 +1,6 @@
 """Archives are unpacked without trusting them: nothing leaves the folder, nothing explodes."""
 
+import glob
 import logging
 import re
 import shutil
@@ -14,6 +15,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from frugalvit.errors import DataError
+from frugalvit.lock import exclusive
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +116,18 @@ def extract_archive(path: str | Path, folder: str | Path) -> Path:
         raise DataError(f"{path}: no such archive")
     folder.parent.mkdir(parents=True, exist_ok=True)
     guard = _Guard(path, max(ALWAYS_ALLOWED, MAX_GROWTH * path.stat().st_size))
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    with exclusive(folder.with_name(f".{folder.name}.lock"), str(folder)):
+        for abandoned in folder.parent.glob(f".{glob.escape(folder.name)}.*.unpacking"):
+            shutil.rmtree(abandoned)
+        _unpack_whole(path, folder, guard)
+    log.info("%s: %d members unpacked into %s", path, guard.members, folder)
+    return folder
+
+
+def _unpack_whole(path: Path, folder: Path, guard: _Guard) -> None:
+    temporary = Path(
+        tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".unpacking", dir=folder.parent)
+    )
     try:
         try:
             _unpack(path, temporary, guard)
@@ -131,8 +144,6 @@ def extract_archive(path: str | Path, folder: str | Path) -> Path:
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    log.info("%s: %d members unpacked into %s", path, guard.members, folder)
-    return folder
 
 
 def _unpack(path: Path, folder: Path, guard: _Guard) -> None:

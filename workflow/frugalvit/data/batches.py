@@ -50,11 +50,7 @@ class ImageSet(Dataset):
 
     def raw(self, positions: Sequence[int]) -> np.ndarray:
         """Stored pixels, uint8 `[batch, side, side, 3]`."""
-        side = self.store.image_size
-        pixels = np.empty((len(positions), side, side, 3), dtype=np.uint8)
-        for index, position in enumerate(positions):
-            pixels[index] = self.store.images(self.splits[position])[self.rows[position]]
-        return pixels
+        return self.store.read(self.splits[positions], self.rows[positions])
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
         pixels = self.raw(positions)
@@ -97,19 +93,23 @@ class FeatureSet(Dataset):
         return [features, *tokens], self.labels[positions]
 
 
-def batches(
-    items: ImageSet | FeatureSet,
-    batch_size: int,
-    *,
-    shuffle_seed: int | None = None,
-    workers: int = 0,
-) -> DataLoader:
-    """Batches of a set, in order, or in the order that `shuffle_seed` draws."""
-    order: list[int] | Tensor = torch.arange(len(items))
+def batch_order(count: int, batch_size: int, shuffle_seed: int | None = None) -> list[list[int]]:
+    """Positions of each batch of `count` items, in order, or in the order that the seed draws."""
+    if not count:
+        return []
+    order = torch.arange(count)
     if shuffle_seed is not None:
-        order = torch.randperm(len(items), generator=torch.Generator().manual_seed(shuffle_seed))
-    sampler = [chunk.tolist() for chunk in order.split(batch_size)]
-    return DataLoader(items, batch_sampler=sampler, collate_fn=_as_it_is, num_workers=workers)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(shuffle_seed))
+    return [chunk.tolist() for chunk in order.split(batch_size)]
+
+
+def batches(
+    items: ImageSet | FeatureSet, order: Sequence[list[int]] | int, *, workers: int = 0
+) -> DataLoader:
+    """Batches of a set: those of `order`, or all in order where it is a batch size."""
+    if isinstance(order, int):
+        order = batch_order(len(items), order)
+    return DataLoader(items, batch_sampler=order, collate_fn=_as_it_is, num_workers=workers)
 
 
 def _as_it_is(batch: tuple) -> tuple:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from frugalvit.chance import FEW_OF_CLASS, few_images
+from frugalvit.columns import SPLIT_NAMES
 from frugalvit.data.splits import PARTS
 from frugalvit.errors import DataError
 
 _SHOWN = 5  # examples in a printed line; the report has all
+_ALSO = " | "  # between the findings of one check
 
 
 def check(
@@ -42,6 +45,7 @@ def check(
     }
     findings = {
         "missing_classes": _missing(counts),
+        "small_splits": _small(counts),
         "imbalance": _imbalance(counts["train"], splits["imbalance_ratio"]),
         "duplicates_within": _duplicates(used, across=False),
         "duplicates_across": _duplicates(used, across=True),
@@ -61,6 +65,11 @@ def check(
         "errors": [],
         "lines": [" ".join(str(int(numbers.sum())) for numbers in counts.values())],
     }
+    if splits["mode"] == "fraction" and report["unused"]:
+        report["lines"].append(
+            f"{report['unused']} validation images of the source are left out (splits.mode: fraction); "
+            "official validates on them"
+        )
     for name, (found, lines) in findings.items():
         policy = splits["checks"][name]
         if policy == "off":
@@ -71,7 +80,7 @@ def check(
             "found": found,
             "what": lines[-1] if found else "",
         }
-        report["lines"] += lines
+        report["lines"] += [part for line in lines for part in line.split(_ALSO)]
         if found:
             kind = "errors" if policy == "error" else "warnings"
             report[kind].append(f"splits.checks.{name}: {lines[-1]}")
@@ -119,7 +128,27 @@ def _missing(counts: dict[str, pd.Series]) -> Finding:
             )
     present = [split for split in counts if split not in {entry["split"] for entry in found}]
     lines = [f"{split}: Every class is represented in this set" for split in present]
-    return found, [*lines, *([" | ".join(said)] if said else [])]
+    return found, [*lines, *([_ALSO.join(said)] if said else [])]
+
+
+def _small(counts: dict[str, pd.Series]) -> Finding:
+    """Splits and classes with so few images that their numbers mislead."""
+    found: list = []
+    said = []
+    for split, numbers in counts.items():
+        images = int(numbers.sum())
+        if what := few_images(split, images):
+            found.append({"split": split, "images": images})
+            said.append(f"{images} {SPLIT_NAMES[split]} image{'s' * (images != 1)}: {what}")
+    for split in ("train", "test"):
+        few = counts[split][(counts[split] > 0) & (counts[split] < FEW_OF_CLASS)]
+        if few.empty:
+            continue
+        found += [{"split": split, "class": name, "images": int(n)} for name, n in few.items()]
+        named = _some([f"{n} of {name!r}" for name, n in few.sort_values().items()])
+        what = "too few to learn from" if split == "train" else "too few to judge a class by"
+        said.append(f"{SPLIT_NAMES[split]} images, by class: {named}: {what}")
+    return found, [_ALSO.join(said)] if said else []
 
 
 def _imbalance(train: pd.Series, limit: float) -> Finding:
@@ -137,15 +166,12 @@ def _imbalance(train: pd.Series, limit: float) -> Finding:
 
 def _duplicates(used: pd.DataFrame, across: bool) -> Finding:
     """Byte-identical images that lie in one split, or in several."""
-    found = []
-    for _, images in _repeated(used, "sha256"):
-        per_split = images["split"].value_counts()
-        if across:
-            concerned = images if len(per_split) > 1 else images.iloc[:0]
-        else:
-            concerned = images[images["split"].map(per_split) > 1]
-        if len(concerned):
-            found.append(_members(concerned))
+    repeated = _repeated(used, "sha256")
+    if across:
+        concerned = repeated.groupby("sha256")["split"].transform("nunique") > 1
+    else:
+        concerned = repeated.duplicated(["sha256", "split"], keep=False)
+    found = _gathered(repeated, concerned)
     if not found:
         return [], []
     where = "lie in more than one split" if across else "are more than once in one split"
@@ -154,12 +180,15 @@ def _duplicates(used: pd.DataFrame, across: bool) -> Finding:
 
 
 def _group_leaks(used: pd.DataFrame) -> Finding:
-    found = []
-    grouped = used[used["group"] != ""]
-    for group, images in _repeated(grouped, "group"):
-        places = [split for split in PARTS if (images["split"] == split).any()]
-        if len(places) > 1:
-            found.append({"group": group, "splits": places})
+    pairs = used.loc[used["group"] != "", ["group", "split"]].drop_duplicates()
+    places: dict[str, set[str]] = {}
+    for group, split in pairs.itertuples(index=False, name=None):
+        places.setdefault(group, set()).add(split)
+    found = [
+        {"group": group, "splits": [split for split in PARTS if split in splits]}
+        for group, splits in places.items()
+        if len(splits) > 1
+    ]
     if not found:
         return [], []
     examples = _some([f"{leak['group']} ({', '.join(leak['splits'])})" for leak in found])
@@ -170,9 +199,9 @@ def _mismatches(used: pd.DataFrame, unnamed_classes: Sequence[str]) -> Finding:
     """The same bytes under two labels, and class folders without a name."""
     found: list = []
     said = []
-    twice = [
-        _members(images) for _, images in _repeated(used, "sha256") if images["label"].nunique() > 1
-    ]
+    repeated = _repeated(used, "sha256")
+    different = repeated.groupby("sha256")["label"].transform("nunique") > 1
+    twice = _gathered(repeated, different)
     if twice:
         found += [{"identical": members} for members in twice]
         examples = _some(
@@ -186,16 +215,22 @@ def _mismatches(used: pd.DataFrame, unnamed_classes: Sequence[str]) -> Finding:
         found.append({"unnamed_classes": list(unnamed_classes)})
         names = _some(list(unnamed_classes))
         said.append(f"class folders without a name in dataset.class_names: {names}")
-    return found, [" | ".join(said)] if said else []
+    return found, [_ALSO.join(said)] if said else []
 
 
-def _repeated(table: pd.DataFrame, column: str):
-    """Groups of rows that share a value, in the order of their first row."""
-    return table[table.duplicated(column, keep=False)].groupby(column, sort=False)
+def _repeated(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Rows that share a value with another."""
+    return table[table.duplicated(column, keep=False)]
 
 
-def _members(images: pd.DataFrame) -> list[dict]:
-    return images[["split", "file", "class_name"]].to_dict("records")
+def _gathered(repeated: pd.DataFrame, concerned: pd.Series) -> list[list[dict]]:
+    """The concerned rows of each checksum, checksums in the order of their first row."""
+    # One pass: a table of a million images may have thousands of repeated ones.
+    members: dict[str, list[dict]] = {sha256: [] for sha256 in repeated["sha256"]}
+    columns = ["sha256", "split", "file", "class_name"]
+    for sha256, *values in repeated.loc[concerned, columns].itertuples(index=False, name=None):
+        members[sha256].append(dict(zip(columns[1:], values)))
+    return [rows for rows in members.values() if rows]
 
 
 def _name(member: dict) -> str:

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from frugalvit.card import atomic_path, write_json
+from frugalvit.card import atomic_path, put_in_place, write_json
 from frugalvit.data.progress import Progress
 from frugalvit.errors import DataError
+from frugalvit.lock import exclusive
 
 log = logging.getLogger(__name__)
 
@@ -96,22 +97,47 @@ def fetch_file(
     if Path(name).name != name or name in {"", ".", ".."}:
         raise DataError(f"{name!r} is not a plain file name: leave folders out of it")
     target = Path(folder) / name
+    if _is_there(target, sha256, md5):
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_file():
-        problem = checksum_problem(target, sha256, md5)
-        if problem is None:
-            log.info("%s: already there", target)
-            return target
-        log.info("%s: %s; deleted, fetching it again", target, problem)
-        target.unlink()
+    # Studies share downloads, and a killed workflow may have left one going on.
+    with exclusive(target.with_name(f".{name}.lock"), str(target)):
+        if not _is_there(target, sha256, md5):
+            _fetch(target, url, sha256, md5, mirror, retries=retries, progress=progress)
+    return target
 
+
+def _is_there(target: Path, sha256: str | None, md5: str | None) -> bool:
+    """Whether the file is; one with another checksum is deleted."""
+    if not target.is_file():
+        return False
+    problem = checksum_problem(target, sha256, md5)
+    if problem is None:
+        log.info("%s: already there", target)
+        return True
+    log.info("%s: %s; deleted, fetching it again", target, problem)
+    target.unlink(missing_ok=True)
+    return False
+
+
+def _fetch(
+    target: Path,
+    url: str | None,
+    sha256: str | None,
+    md5: str | None,
+    mirror: str | Path | None,
+    *,
+    retries: int,
+    progress: bool,
+) -> None:
+    name = target.name
     refused = ""
     source = find_in_mirror(name, mirror)
     if source is not None:
         refused = _copy(source, target, sha256, md5)
         if not refused:
             log.info("%s: from the mirror", target)
-            return target
+            return
         log.warning("%s", refused)
     if not url:
         absent = f"it is not in the mirror {mirror}" if mirror else "no mirror is set"
@@ -121,7 +147,6 @@ def fetch_file(
         raise DataError(f"{name}: {_shown(url)} is not an http(s) address")
     _download(url, target, sha256, md5, retries=retries, progress=progress)
     log.info("%s: downloaded from %s", target, _shown(url))
-    return target
 
 
 def find_in_mirror(name: str, mirror: str | Path | None) -> Path | None:
@@ -175,7 +200,7 @@ def _download(
             continued = _receive(url, part, target.name, progress)
             problem = checksum_problem(part.path, sha256, md5)
             if problem is None:
-                part.path.replace(target)
+                put_in_place(part.path, target)
                 part.discard()
                 return
             part.discard()

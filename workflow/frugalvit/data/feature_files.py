@@ -9,6 +9,8 @@ from torch import Tensor
 
 from frugalvit.data.batches import ImageSet
 
+_CHUNK = 1024  # images copied at once: what is read must not be in memory twice
+
 
 def read_features(folder: Path, images: ImageSet, blocks: Sequence[int]) -> Tensor:
     """Features after `blocks` (numbers from 1) from the cache: `[images, views, blocks, 2, dim]`."""
@@ -18,5 +20,7 @@ def read_features(folder: Path, images: ImageSet, blocks: Sequence[int]) -> Tens
     places = [block - 1 for block in blocks]
     for split, features in files.items():
         mine = np.flatnonzero(images.splits == split)
-        read[mine] = features[np.ix_(images.rows[mine], range(views), places)]
+        for start in range(0, len(mine), _CHUNK):
+            chunk = mine[start : start + _CHUNK]
+            read[chunk] = features[np.ix_(images.rows[chunk], range(views), places)]
     return torch.from_numpy(read)

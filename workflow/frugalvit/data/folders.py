@@ -1,26 +1,32 @@
 """Folders of images in the ImageFolder layout: one folder a class, with or without splits."""
 
 import hashlib
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from frugalvit.data.items import SUFFIXES, Item, Listing, is_hidden
 from frugalvit.errors import DataError
 
-_SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid"}
-_SPLIT_FOLDERS |= {"test": "test"}
+log = logging.getLogger(__name__)
+
+_SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+_SPLIT_FOLDERS |= {"valid": "valid", "val": "valid", "validation": "valid"}
+_SHOWN = 5
 
 
 def list_folder(root: str | Path) -> Listing:
     """List `{train,valid,test}/<class>/files`, or `<class>/files` as one set to split (train).
 
-    `val` and `validation` mean valid. Classes are the union over the splits, sorted by folder
-    name; a class's images may lie in further folders. Hidden files are skipped, other files that
-    are no images are counted.
+    `val` and `validation` mean valid, `training` train, `testing` test. Classes are the union over
+    the splits, sorted by folder name; a class's images may lie in further folders. Hidden files are
+    skipped; other files that are no images are counted. These, and images that lie in no class
+    folder, are told in the log.
 
     Raises:
-        DataError: the folder is missing, holds no images, or mixes the two layouts.
+        DataError: the folder is missing or holds no images.
     """
     root = Path(root)
     if not root.is_dir():
@@ -30,6 +36,7 @@ def list_folder(root: str | Path) -> Listing:
         raise DataError(f"{root}: it has a folder {min(splits)!r} but none named 'train'")
     listing = Listing([], {})
     classes: set[str] = set()
+    others: Counter = Counter()  # by suffix
     for split, folder in (splits or {"train": root}).items():
         for class_folder in _folders(folder):
             classes.add(class_folder.name)
@@ -38,16 +45,41 @@ def list_folder(root: str | Path) -> Listing:
                     name = _readable(path.relative_to(root).as_posix(), root)
                     listing.items.append(Item(name, split, class_folder.name, path))
                 else:
-                    listing.ignored_files += 1
+                    others[path.suffix.lower() or path.name] += 1
+    listing.ignored_files = others.total()
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(_SHOWN))
     if not listing.items:
+        found = f" (but {kinds}: export them as JPEG or PNG)" if kinds else ""
         raise DataError(
-            f"{root}: no images found; expected <class>/<image> or {{train,valid,test}}/<class>/"
-            "<image>"
+            f"{root}: no images found{found}; expected <class>/<image> or {{train,valid,test}}/"
+            "<class>/<image>"
         )
+    if kinds:
+        log.warning("files that are no images, or none that can be read, are left out: %s", kinds)
+    _tell_left_out(root, splits)
     populated = {item.class_key for item in listing.items}
     listing.empty_classes = sorted(classes - populated)
     listing.class_names = {key: key for key in sorted(populated)}
     return listing
+
+
+def _tell_left_out(root: Path, splits: dict[str, Path]) -> None:
+    """Say which images belong to no class, and which folders to no split."""
+    for folder in (root, *splits.values()):
+        loose = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+        loose = sorted(name for name in loose if not is_hidden(name))
+        if loose:
+            lie = f"{len(loose)} images lie" if len(loose) > 1 else "an image lies"
+            log.warning(
+                "%s: %s in no class folder and %s left out: %s",
+                folder, lie, "are" if len(loose) > 1 else "is", ", ".join(loose[:_SHOWN]),
+            )  # fmt: skip
+    beside = [path.name for path in _folders(root) if path not in splits.values()] if splits else []
+    if beside:
+        log.warning(
+            "%s: beside %s these folders are left out: %s",
+            root, ", ".join(path.name for path in splits.values()), ", ".join(beside[:_SHOWN]),
+        )  # fmt: skip
 
 
 def descend(root: Path) -> Path:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -81,17 +82,16 @@ def decode_into(
 
 
 def keep_rows(path: Path, keep: np.ndarray) -> None:
-    """Rewrite an array without the rows where `keep` (bool `[n]`) is False."""
+    """Close up an array, in place, to the rows where `keep` (bool `[n]`) is True."""
     source = np.load(path, mmap_mode="r")
-    shorter = path.with_name(f"{path.name}.kept")
-    create_array(shorter, int(keep.sum()), source.shape[1])
-    with shorter.open("r+b") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(file.tell() - int(keep.sum()) * source[0].nbytes)
-        rows = np.flatnonzero(keep)
+    rows = np.flatnonzero(keep)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *source.shape[1:])}
+    with path.open("r+b") as file:
+        # As long as before: numpy leaves room for any number of rows.
+        np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(rows), _BLOCK):
-            file.write(source[rows[start : start + _BLOCK]].tobytes())
-    shorter.replace(path)
+            file.write(source[rows[start : start + _BLOCK]].tobytes())  # never past what it reads
+        file.truncate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def _tasks(arrays: dict[str, Path], items: Sequence[Item], square: Square) -> It
 def _parallel(tasks: Sequence[_Task], workers: int) -> Iterable[tuple[int, list[Outcome]]]:
     # Spawned: torch's threads may be running here, and a fork would inherit their locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         pending = set()
         try:
             for task in tasks:
@@ -135,6 +135,17 @@ def _parallel(tasks: Sequence[_Task], workers: int) -> Iterable[tuple[int, list[
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let a worker end when the process that started it was killed: it would wait for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:

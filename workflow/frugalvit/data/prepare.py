@@ -1,12 +1,13 @@
 """Decoding a dataset once, into the store."""
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from frugalvit.card import write_csv, write_json
+from frugalvit.card import atomic_path, write_csv, write_json
 from frugalvit.data.items import SPLITS, Item
 from frugalvit.data.packing import Outcome, Square, create_array, decode_into, keep_rows
 from frugalvit.data.sources import list_items
@@ -22,7 +23,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
     """Decode a downloaded dataset into `folder`: three arrays, `index.csv`, `report.json`.
 
     The arrays are uint8 `[n, crop, crop, 3]`, RGB; n may be 0. Nothing gets its name before all
-    of it is written.
+    of it is written, and `index.csv` comes last: without it there is no store.
 
     Args:
         dataset: the `dataset` section of a study.
@@ -39,35 +40,26 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
     """
     listing = list_items(dataset, raw)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     square = Square(dataset["resize"], dataset["crop"], dataset["max_pixels"])
-    arrays = {split: folder / f".{split}.npy.part" for split in SPLITS}
-    try:
+    with ExitStack() as stack:
+        arrays = {
+            split: stack.enter_context(atomic_path(folder / f"{split}.npy")) for split in SPLITS
+        }
         for split, path in arrays.items():
             create_array(path, sum(item.split == split for item in listing.items), square.crop)
         outcomes = decode_into(arrays, listing.items, square, workers, f"decode {dataset['name']}")
         pairs = list(zip(listing.items, outcomes, strict=True))
         failures = [{"file": item.file, "error": out.error} for item, out in pairs if out.error]
         _judge(failures, len(pairs), dataset["skip_bad_images"])
+        _check_classes(pairs)
         for split, path in arrays.items():
             good = np.array([not out.error for item, out in pairs if item.split == split], bool)
             if not good.all():
                 keep_rows(path, good)
-            path.replace(folder / f"{split}.npy")
-    finally:
-        for path in arrays.values():
-            path.unlink(missing_ok=True)
-    lost = {item.class_name for item, _ in pairs} - {
-        i.class_name for i, out in pairs if not out.error
-    }
-    if lost:
-        raise DataError(
-            f"no image of class {', '.join(sorted(lost))} can be decoded; mend them, or leave the "
-            "class out with dataset.classes"
-        )
+        # An earlier store must not be opened with some of the new arrays.
+        (folder / "index.csv").unlink(missing_ok=True)
     rows = [row for split in SPLITS for row in _index_rows(split, pairs)]
     index = pd.DataFrame(rows, columns=COLUMNS)
-    write_csv(folder / "index.csv", index)
     report = {
         "images": {split: int((index.split == split).sum()) for split in SPLITS},
         "image_size": square.crop,
@@ -78,7 +70,18 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         "unnamed_classes": listing.unnamed_classes,
     }
     write_json(folder / "report.json", report)
+    write_csv(folder / "index.csv", index)
     return report
+
+
+def _check_classes(pairs: list[tuple[Item, Outcome]]) -> None:
+    lost = {item.class_name for item, _ in pairs}
+    lost -= {item.class_name for item, outcome in pairs if not outcome.error}
+    if lost:
+        raise DataError(
+            f"no image of class {', '.join(sorted(lost))} can be decoded; mend them, or leave the "
+            "class out with dataset.classes"
+        )
 
 
 def _judge(failures: list[dict], images: int, skip: bool) -> None:

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from frugalvit.columns import SPLIT_NAMES
 from frugalvit.errors import ConfigError, DataError
 
 COLUMNS = ["id", "split", "source_split", "label", "class_name"]
 PARTS = ("train", "valid", "calibration", "test")  # what an image can be assigned to, if used
 _SWAPPED = {"train": "test", "test": "train"}
-_FROM = {"train": "training", "valid": "validation"}
 
 
 def require_classes(index: pd.DataFrame) -> None:
@@ -99,11 +99,11 @@ def _divide(
     kept = round(fraction * len(label))
     if not 0 < kept < len(label):
         raise ConfigError(
-            f"{key}: {len(label)} {_FROM[old]} images or groups leave one set empty; change it or "
+            f"{key}: {len(label)} {SPLIT_NAMES[old]} images or groups leave one set empty; change it or "
             "add images"
         )
     if splits["stratify"]:
-        _check_strata(images, label, min(kept, len(label) - kept), key, _FROM[old])
+        _check_strata(images, label, min(kept, len(label) - kept), key, SPLIT_NAMES[old])
     _, moved = train_test_split(
         np.arange(len(label)),
         train_size=kept,
@@ -137,11 +137,12 @@ def _check_strata(
     if sizes.min() < 2:
         name = images.loc[images["label"] == labels[sizes.argmin()], "class_name"].iloc[0]
         raise DataError(
-            f"splits.stratify: class {name!r} has {sizes.min()} {old} image or group, too few "
-            "to be in both sets; add images, drop the class or set splits.stratify: false"
+            f"splits.stratify: class {name!r} has {sizes.min()} {old} image or group left to divide, "
+            "too few to be in both sets; add images (three are the least without a test folder), "
+            "leave the class out (dataset.classes) or set splits.stratify: false"
         )
     if smaller < len(labels):
         raise ConfigError(
             f"{key}: the smaller set would hold {smaller} images or groups of {len(labels)} "
-            "classes; change it or set splits.stratify: false"
+            "classes; add images, change it or set splits.stratify: false"
         )

@@ -1,7 +1,10 @@
 """The store: a dataset decoded once, one memory-mapped array a split and one table."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -67,12 +70,46 @@ class Store:
         return self.index.set_index("id").loc[ids, "group"].tolist()
 
     def images(self, split: str) -> np.ndarray:
-        """The images of one source split: uint8 `[n, side, side, 3]`, RGB, read-only."""
+        """The images of one source split: uint8 `[n, side, side, 3]`, RGB, read-only.
+
+        Mapped: for a few images, or all in order; `read` for many at random places.
+        """
         return self._arrays[split]
+
+    def read(self, splits: Sequence[str], rows: Sequence[int]) -> np.ndarray:
+        """Copies of images, one for each source split and row: uint8 `[n, side, side, 3]`.
+
+        By plain reads: at random rows a map has the system read megabytes around every image that
+        memory does not hold, and counts all it touched as the process's own.
+
+        Raises:
+            DataError: an array is shorter than its header says.
+        """
+        side = self.image_size
+        pixels = np.empty((len(rows), side, side, 3), dtype=np.uint8)
+        with ExitStack() as stack:
+            # Opened anew each time: processes that share a file would share its position.
+            files = {
+                split: stack.enter_context((self.folder / f"{split}.npy").open("rb", buffering=0))
+                for split in set(splits)
+            }
+            for image, split, row in zip(pixels, splits, rows, strict=True):
+                files[split].seek(self.images(split).offset + int(row) * image.nbytes)
+                _fill(image, files[split])
+        return pixels
 
     @cached_property
     def _arrays(self) -> dict[str, np.ndarray]:
         return {split: _map(self.folder / f"{split}.npy") for split in SPLITS}
+
+
+def _fill(image: np.ndarray, file: BinaryIO) -> None:
+    left = memoryview(image).cast("B")
+    while left:
+        count = file.readinto(left)
+        if not count:
+            raise DataError(f"{file.name}: cut short; delete the store and run again")
+        left = left[count:]
 
 
 def _map(path: Path) -> np.ndarray:

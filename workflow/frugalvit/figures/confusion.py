@@ -6,11 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 
+from frugalvit.chance import FEW_TEST, interval_text
 from frugalvit.figures import style, tables
 from frugalvit.figures.style import GREY, INK, VERMILLION, Page
 
 COLUMNS = ("id", "split", "label", "predicted")
 FEW = 20  # up to here every class is named and every cell has its number
+COUNTED = 8  # up to here a cell has room for counts, where shares of few images would mislead
 PAIRS = 12
 COLORS = LinearSegmentedColormap.from_list("share", ["#FFFFFF", "#A9CCE3", "#0072B2", "#012A45"])
 
@@ -53,7 +55,10 @@ def draw(
         return style.message_page(title, tables.subtitle(study, seeds, size), message, width_mm)
     tables.check_labels(shown, names)
     hits = (shown["label"] == shown["predicted"]).groupby(shown["run"]).mean()
-    parts = (study, seeds, size, f"accuracy {tables.percent(hits)}", device and f"device: {device}")
+    accuracy = f"accuracy {tables.percent(hits)}"
+    if (n := shown["id"].nunique()) < FEW_TEST:
+        accuracy += f" ({interval_text(hits.mean(), n)} % on others like them)"
+    parts = (study, seeds, size, accuracy, device and f"device: {device}")
     counts = count_pairs(shown, len(names))
     few, step = len(names) <= FEW, tick_step(len(names))
     list_width = 0.31 * (width_mm - 2 * style.MARGIN)
@@ -69,7 +74,12 @@ def draw(
         f"Predictions of all seeds pooled ({len(shown):,}). Each row adds up to 100 % of that true"
         " class's images; the diagonal is right."
     )
-    notes += " Numbers: %." if few else f" Every {step}th class is named; rings: the pairs listed."
+    numbers = "predictions, of the row's" if shows_counts(counts) else "%"
+    notes += (
+        f" Numbers: {numbers}."
+        if few
+        else f" Every {step}th class is named; rings: the pairs listed."
+    )
     page = Page(title, tables.subtitle(*parts), width_mm, body_mm=side + below + 6, notes=notes)
     axes = page.axes(left, 0, side, side)
     draw_matrix(axes, counts, side)
@@ -84,6 +94,11 @@ def draw(
         axes.plot(named, true, "o", mfc="none", mec=VERMILLION, markersize=5.5, mew=0.9)
         draw_scale(page, axes, page.width - list_width, side + 2)
     return page.figure
+
+
+def shows_counts(counts: np.ndarray) -> bool:
+    """Whether cells say '2/3' rather than 67 %: few classes, one of them with few predictions."""
+    return len(counts) <= COUNTED and counts.sum(axis=1).min() < 20
 
 
 def tick_step(classes: int) -> int:
@@ -109,6 +124,8 @@ def draw_matrix(axes: Axes, counts: np.ndarray, side: float) -> None:
     for true, named in np.argwhere(np.nan_to_num(share) > 0):
         value = share[true, named]
         text = f"{value:.0f}" if value >= 0.5 else "<1"
+        if shows_counts(counts):
+            text = f"{counts[true, named]}/{counts[true].sum()}"
         color = "white" if value > 22 else INK
         weight = "bold" if true == named else "normal"
         look = {"ha": "center", "va": "center_baseline", "size": size, "weight": weight}

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from frugalvit.chance import chance_text
 from frugalvit.figures import style, tables, token_columns
 from frugalvit.figures.exit_axis import LabelledPanel, tick_percents
 from frugalvit.figures.style import BLUE, DASH, GREEN, GREY, INK, VERMILLION, Page
@@ -134,7 +135,7 @@ def draw(
             table[column], table["accuracy"], less
         )
     series = series_of(table, experiments)
-    limits = accuracy_limits(table)
+    limits = accuracy_limits(table, int(rows["n"].min()))
     panels = [column for column in COSTS if table[column].notna().any()]
     body = TOP + HEIGHT + FOOT if panels else 0.0
     height = body + HEADER + len(series) * ROW
@@ -172,9 +173,7 @@ def notes_text(
         "Times are divided by those of the full model, measured beside each adaptive model in one"
         " process; of plain models by the median of the uncut ones. "
     )
-    middle, n = table["accuracy"].median(), rows["n"].min()
-    margin = 196 * np.sqrt(middle * (1 - middle) / n)
-    text += f"Other test images would move an accuracy by up to ±{margin:.1f} points (95 %). "
+    text += chance_text(table["accuracy"].median(), int(rows["n"].min())) + " "
     below = table[table["accuracy"] * 100 < limits[0]]
     if len(below):
         names = ", ".join(below["experiment"].unique())
@@ -183,14 +182,19 @@ def notes_text(
     return text + ("Costs without a panel were not measured. " if lacking else "")
 
 
-def accuracy_limits(table: pd.DataFrame) -> tuple[float, float]:
-    """Limits in % around the points, but for those far below most of the others."""
+def accuracy_limits(table: pd.DataFrame, n: int) -> tuple[float, float]:
+    """Limits in % around the points, but for those far below most of the others.
+
+    Of few images `n` they hold one image more: finer ticks than that would say nothing.
+    """
+    image = 100 / n
     values = table["accuracy"] * 100
     best, middle = float(values.max()), float(values.median())
-    floor = best - max(4.0 * (best - middle), 4.0)
+    floor = best - max(4.0 * (best - middle), 4.0, 3.0 * image)
     low = float(values[values >= floor].min())
     room = max(best - low, 1.0)
-    return low - 0.1 * room, best + 0.22 * room
+    spare = max(image - room, 0.0)
+    return low - 0.1 * room - spare, best + 0.22 * (room + spare)
 
 
 def draw_panel(

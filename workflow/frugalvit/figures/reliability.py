@@ -34,15 +34,24 @@ def calibration_error(probability: np.ndarray, correct: np.ndarray, bins: int = 
     return float((gap * table["count"]).sum() / max(table["count"].sum(), 1))
 
 
+def chance_error(probability: np.ndarray, bins: int = BINS, draws: int = 200) -> float:
+    """Mean calibration error that these confidences show where each is exactly right.
+
+    Bins of few images miss their confidence by chance, always to the error's disadvantage.
+    """
+    drawn = np.random.default_rng(0).random((draws, len(probability))) < probability
+    return float(np.mean([calibration_error(probability, correct, bins) for correct in drawn]))
+
+
 def by_seed(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy, mean confidence and ECE of each run, ordered by seed."""
+    """Accuracy, mean confidence, ECE and what of it is chance, of each run, ordered by seed."""
     rows = []
     for (seed, _), run in predictions.groupby(["seed", "run"]):
         probability = run["probability"].to_numpy()
         correct = (run["label"] == run["predicted"]).to_numpy()
         error = calibration_error(probability, correct)
-        rows.append((seed, correct.mean(), probability.mean(), error))
-    return pd.DataFrame(rows, columns=["seed", "accuracy", "confidence", "ece"])
+        rows.append((seed, correct.mean(), probability.mean(), error, chance_error(probability)))
+    return pd.DataFrame(rows, columns=["seed", "accuracy", "confidence", "ece", "chance"])
 
 
 @style.themed
@@ -139,6 +148,8 @@ def write_seeds(page: Page, left: float, seeds: pd.DataFrame) -> None:
         if abs(gap) < 1
         else ("surer than it should be" if gap > 0 else "less sure than it could be")
     )
+    if abs(gap) >= 1 and seeds["ece"].mean() <= seeds["chance"].mean():
+        verdict = "not shown to be wrong about itself"
     side = "above" if gap > 0 else "below"
     page.text(left, 4, "expected calibration error", color=GREY, va="center")
     page.text(
@@ -152,12 +163,16 @@ def write_seeds(page: Page, left: float, seeds: pd.DataFrame) -> None:
     )
     page.text(left, 18, f"The model is {verdict}:", va="center")
     page.text(left, 22, f"confidence is {abs(gap):.1f} points {side} accuracy", va="center")
+    page.text(left, 27, "With confidences exactly right, so many images", color=GREY, va="center")
+    expected = f"would show {seeds['chance'].mean() * 100:.1f} % by chance alone"
+    page.text(left, 31, expected, color=GREY, va="center")
     columns = (("seed", 10.0), ("accuracy", 27.0), ("confidence", 46.0), ("ECE", 59.0))
     for name, right in columns:
-        page.text(left + right, 33, name, color=GREY, ha="right", va="center")
-    page.line((left, left + 59), (35.5, 35.5), color=GREY, linewidth=0.6)
+        page.text(left + right, 39, name, color=GREY, ha="right", va="center")
+    page.line((left, left + 59), (41.5, 41.5), color=GREY, linewidth=0.6)
     for number, row in enumerate(seeds.head(14).itertuples()):
-        y = 38.5 + number * 4.6
-        texts = (str(row.seed), *(f"{value:.1%}".replace("%", " %") for value in row[2:]))
+        y = 44.5 + number * 4.6
+        values = (row.accuracy, row.confidence, row.ece)
+        texts = (str(row.seed), *(f"{value:.1%}".replace("%", " %") for value in values))
         for text, (_, right) in zip(texts, columns):
             page.text(left + right, y, text, ha="right", va="center", color=INK)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from frugalvit.chance import chance_text
 from frugalvit.figures import style, tables
 from frugalvit.figures.style import BLUE, GREY, PALE, Page
 
@@ -114,12 +114,7 @@ def notes_text(runs: pd.DataFrame, test: pd.DataFrame) -> str:
     if runs["seed"].nunique() > 1:
         notes += "Circles: seeds. Bars: their mean; numbers: mean ± standard deviation. "
     if len(test):
-        middle, n = test["accuracy"].mean(), test["n"].min()
-        margin = 196 * np.sqrt(middle * (1 - middle) / n)
-        notes += (
-            f"Another {n:,.0f} test images would move one run's accuracy by up to ±{margin:.1f}"
-            f" points (95 %, at {middle * 100:.0f} % accuracy). "
-        )
+        notes += chance_text(test["accuracy"].mean(), int(test["n"].min())) + " "
     if runs["run"].str.contains(SEARCH_RUN).any():
         notes += "Of a grid search only the selected point is shown. "
     return notes.strip()

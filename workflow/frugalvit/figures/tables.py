@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from frugalvit.columns import SPLIT_NAMES
 from frugalvit.errors import DataError
 from frugalvit.figures.style import DASH
 
@@ -108,14 +109,6 @@ def device_of(summary: pd.DataFrame, experiment: str) -> str:
     """Devices that an experiment's runs were measured on, or an empty text if none is recorded."""
     devices = summary.loc[summary["experiment"] == experiment, "device"].dropna().unique()
     return ", ".join(sorted(devices))
-
-
-SPLIT_NAMES = {
-    "train": "training",
-    "valid": "validation",
-    "calibration": "calibration",
-    "test": "test",
-}
 
 
 def images_text(count: int, split: str) -> str:

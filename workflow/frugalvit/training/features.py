@@ -22,6 +22,7 @@ from frugalvit.data.store import Store
 from frugalvit.devices import Fabric
 from frugalvit.models.backbone import block_outputs, forward_intermediates
 from frugalvit.models.exits import CLASS_TOKEN, PATCH_MEAN, pool
+from frugalvit.training.parallel import Share
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def extract_to_file(
 
 @torch.inference_mode()
 def compute_features(
-    fabric: Fabric,
+    share: Share,
     model: VisionTransformer,
     sets: Sequence[ImageSet],
     blocks: Sequence[int],
@@ -88,26 +89,26 @@ def compute_features(
     """As `read_features`, by a backbone that is not the base's; one set a view.
 
     Args:
+        share: of the processes that compute them together; each gets all.
         grids: arrays `[images, views, 1 + patches, dim]`, one for each of `grid_blocks`, that are
             filled with every token after these blocks.
     """
     model.eval()
+
+    def pooled(pixels: Tensor, rows: slice) -> Tensor:
+        found = []
+        with share.fabric.autocast():
+            for block, tokens in enumerate(block_outputs(model, pixels), start=1):
+                if block in blocks:
+                    found.append(pool(tokens).float())
+                if block in grid_blocks:
+                    grids[list(grid_blocks).index(block)][rows, view] = tokens.float().cpu()
+                if block == max(blocks):
+                    break
+        return torch.stack(found, dim=1)
+
+    shape = (len(blocks), 2, model.hidden_dim)
     views = []
-    for view, images in enumerate(sets):
-        loader = fabric.setup_dataloaders(batches(images, batch_size, workers=workers))
-        chunks, start = [], 0
-        for pixels, _ in tqdm(loader, desc="features", disable=None, leave=False):
-            with fabric.autocast():
-                pooled = []
-                for block, tokens in enumerate(block_outputs(model, pixels), start=1):
-                    if block in blocks:
-                        pooled.append(pool(tokens).float().cpu())
-                    if block in grid_blocks:
-                        grid = grids[list(grid_blocks).index(block)]
-                        grid[start : start + len(pixels), view] = tokens.float().cpu()
-                    if block == max(blocks):
-                        break
-            chunks.append(torch.stack(pooled, dim=1))
-            start += len(pixels)
-        views.append(torch.cat(chunks))
+    for view, images in enumerate(sets):  # noqa: B007 - read inside `pooled`
+        views.append(share.compute(images, batch_size, workers, shape, pooled))
     return torch.stack(views, dim=1)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from frugalvit.errors import ConfigError
 from frugalvit.models.flops import num_tokens, vit_flops
 from frugalvit.models.halting import Halted, target_distribution, tokens_per_block
 from frugalvit.training.objectives import Classification
+from frugalvit.training.parallel import Share
 
 TINY = 1e-8  # below this share the logarithm of a halting distribution is cut, with its gradient
 TOLERANCE = 0.02  # over the target; an epoch is not given up for less
@@ -44,6 +46,7 @@ class HaltingClassification:
         distillation: `weight` (share of the task loss) and `temperature`.
         teacher: model whose answers are learned besides the labels; None for labels alone.
         label_smoothing: of the cross-entropy.
+        share: this process's part of each batch, where several train; H is the whole batch's.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class HaltingClassification:
         distillation: dict[str, Any],
         teacher: nn.Module | None = None,
         label_smoothing: float = 0.0,
+        share: Share | None = None,
     ):
+        self.share = share
         self.architecture = architecture
         self.num_classes = num_classes
         self.halting = halting
@@ -83,7 +88,8 @@ class HaltingClassification:
             parts["distillation"] = learned * temperature**2
             task = (1 - share) * task + share * parts["distillation"]
         parts["ponder"] = outputs.ponder.mean()
-        parts["distribution"] = divergence(outputs.halting.mean(dim=0), self.target)
+        mean = self.share.mean if self.share else partial(torch.mean, dim=0)
+        parts["distribution"] = divergence(mean(outputs.halting), self.target)
         loss = (
             task
             + self.weights["alpha_ponder"] * parts["ponder"]

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from frugalvit.data.batches import batches, mix_seed
+from frugalvit.data.batches import mix_seed
 from frugalvit.devices import Fabric
 from frugalvit.errors import TrainingError
 from frugalvit.models.backbone import parameter_part
@@ -29,6 +30,7 @@ from frugalvit.training.freezing import (
     trainable_parts,
 )
 from frugalvit.training.objectives import MakeObjective, Objective
+from frugalvit.training.parallel import Share
 from frugalvit.training.stage import (
     DROPOUT,
     SHUFFLE,
@@ -90,7 +92,10 @@ class Trainer:
         initial = self._state({name for name, _ in self.model.named_parameters()})
         progress, best, saved_optimizer = self._restore()
         self.model.to(self.fabric.device)
-        writer = SummaryWriter(self.folder / "tensorboard", purge_step=len(progress.history) + 1)
+        writer = None
+        if self.share.first:
+            step = len(progress.history) + 1
+            writer = SummaryWriter(self.folder / "tensorboard", purge_step=step)
         schedule = self.settings["schedule"]
         while progress.phase < len(schedule):
             phase = schedule[progress.phase]
@@ -111,23 +116,30 @@ class Trainer:
                 if self.settings["keep"] == "last" or score > progress.best_score:
                     progress.best_score, progress.best_epoch = score, row["epoch"]
                     best = self._state(trained)
-                self.checkpoint.save(
-                    {
-                        "progress": asdict(progress),
-                        "model": self._state(trained),
-                        "best": best,
-                        "optimizer": stage.optimizer.state_dict(),
-                    }
-                )
+                if self.share.first:
+                    self.checkpoint.save(
+                        {
+                            "progress": asdict(progress),
+                            "model": self._state(trained),
+                            "best": best,
+                            "optimizer": stage.optimizer.state_dict(),
+                        }
+                    )
                 if self.after_epoch:
                     self.after_epoch(row["epoch"])
                 if patience.exhausted(phase):
                     log.info("early stop: validation no longer gets better")
                 done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
             progress.enter_phase(progress.phase + 1)
-        writer.close()
+        if writer:
+            writer.close()
         self.model.load_state_dict(initial | best)
         return progress
+
+    @cached_property
+    def share(self) -> Share:
+        """This process's part of the work."""
+        return Share(self.fabric)
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -135,7 +147,8 @@ class Trainer:
         return Checkpoint(self.folder / "last.ckpt", self.stamp)
 
     def _restore(self) -> tuple[Progress, dict[str, Tensor], dict | None]:
-        state = self.checkpoint.load()
+        with self.share.one_by_one():  # the first may discard it
+            state = self.checkpoint.load()
         if state is None:
             return Progress(), {}, None
         progress = Progress(**state["progress"])
@@ -155,7 +168,7 @@ class Trainer:
         )
         started = time.perf_counter()
         stage = prepare_stage(
-            self.fabric, self.model, self.settings, phase, self.data, fresh, self.folder
+            self.share, self.model, self.settings, phase, self.data, fresh, self.folder
         )
         if stage.cached and (stage.scratch or not fresh):
             progress.feature_seconds += time.perf_counter() - started
@@ -183,16 +196,12 @@ class Trainer:
         phase, seed = self.settings["schedule"][progress.phase], self.settings["seed"]
         epoch = len(progress.history) + 1
         started = time.perf_counter()
-        torch.manual_seed(mix_seed(seed, DROPOUT, epoch))
+        # One process draws as it always did, further ones something else.
+        drawn = [self.share.rank] if self.share.rank else []
+        torch.manual_seed(mix_seed(seed, DROPOUT, epoch, *drawn))
         stage.train.epoch = epoch
-        loader = batches(
-            stage.train,
-            phase["batch_size"],
-            shuffle_seed=mix_seed(seed, SHUFFLE, epoch),
-            workers=0 if stage.cached else self.data.workers,
-        )
-        first_step = progress.phase_epochs * len(loader)
-        steps_per_epoch = len(loader)
+        steps_per_epoch = math.ceil(len(stage.train) / phase["batch_size"])
+        first_step = progress.phase_epochs * steps_per_epoch
 
         def set_rates(step: int) -> None:
             factor = patience.factor * rate_factor(phase, first_step + step, steps_per_epoch)
@@ -201,14 +210,14 @@ class Trainer:
 
         stage.module.train()
         set_modes(self.model)
-        objective = self.make_objective(phase, progress.history, training=True)
-        trained = self._train_batches(stage, phase, loader, objective, set_rates, epoch)
+        objective = self.make_objective(phase, progress.history, self.share)
+        trained = self._train_batches(stage, phase, objective, set_rates, epoch)
         if not math.isfinite(trained["loss"]):
             raise TrainingError(
                 f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
                 f"lower lr ({phase['lr']:g}) or set clip_norm"
             )
-        objective = self.make_objective(phase, progress.history, training=False)
+        objective = self.make_objective(phase, progress.history, None)
         valid = self._validate(stage, objective)
         for line in objective.lines(valid):
             log.info("%s", line)
@@ -224,13 +233,13 @@ class Trainer:
             **{f"valid_{name}": value for name, value in valid.items() if name not in PLAIN},
             **objective.weights,
         }
-        return row, valid[objective.stalls_on], objective.score(valid)
+        # Times differ from process to process, and with them what depends on the row.
+        return self.fabric.broadcast((row, valid[objective.stalls_on], objective.score(valid)))
 
     def _train_batches(
         self,
         stage: Stage,
         phase: dict,
-        loader: Any,
         objective: Objective,
         set_rates: Callable[[int], None],
         epoch: int,
@@ -239,15 +248,25 @@ class Trainer:
         # Summed on the device: reading a number from a GPU at every step would make it wait.
         sums = defaultdict(list)
         answers: list[tuple[Tensor, Tensor]] = []
-        bar = tqdm(
-            self.fabric.setup_dataloaders(loader), desc=f"epoch {epoch}", disable=None, leave=False
+        loader = self.share.training(
+            stage.train,
+            phase["batch_size"],
+            mix_seed(self.settings["seed"], SHUFFLE, epoch),
+            0 if stage.cached else self.data.workers,
         )
-        for step, (inputs, labels) in enumerate(bar):
+        bar = tqdm(
+            loader,
+            desc=f"epoch {epoch}",
+            total=math.ceil(len(stage.train) / phase["batch_size"]),
+            disable=None if self.share.first else True,
+            leave=False,
+        )
+        for step, (inputs, labels, own) in enumerate(bar):
             set_rates(step)
             outputs = stage.module(inputs)
             losses = objective.losses(outputs, labels, inputs)
             stage.optimizer.zero_grad()
-            self.fabric.backward(losses["loss"])
+            self.fabric.backward(self.share.weighted(losses["loss"]))
             if phase["clip_norm"]:
                 self.fabric.clip_gradients(
                     stage.module,
@@ -256,14 +275,15 @@ class Trainer:
                     error_if_nonfinite=False,
                 )
             stage.optimizer.step()
+            if not own:
+                continue
             for name, loss in losses.items():
-                sums[name].append(loss.detach() * len(labels))
+                sums[name].append(loss.detach() * own)
             outputs = outputs.detach()
             sums["accuracy"].append(objective.counts(outputs, labels)["accuracy"])
             answers.append((objective.predicted(outputs), labels))
-        count = len(stage.train)
-        means = {name: torch.stack(values).sum().item() / count for name, values in sums.items()}
-        return means | objective.of_split(*(torch.cat(part).cpu() for part in zip(*answers)))
+        added = {name: torch.stack(values).sum().item() for name, values in sums.items()}
+        return self._measures(objective, added, answers, len(stage.train))
 
     @torch.inference_mode()
     def _validate(self, stage: Stage, objective: Objective) -> dict[str, float]:
@@ -272,24 +292,31 @@ class Trainer:
         sums: dict[str, float] = defaultdict(float)
         answers: list[tuple[Tensor, Tensor]] = []
         workers = 0 if stage.cached else self.data.workers
-        loader = batches(stage.valid, self.data.batch_size, workers=workers)
-        for inputs, labels in self.fabric.setup_dataloaders(loader):
+        for inputs, labels in self.share.whole_batches(stage.valid, self.data.batch_size, workers):
             outputs = stage.module(inputs)
             for name, loss in objective.losses(outputs, labels, inputs).items():
                 sums[name] += loss.item() * len(labels)
             for name, count in objective.counts(outputs, labels).items():
                 sums[name] += count.item()
             answers.append((objective.predicted(outputs), labels))
-        means = {name: value / len(stage.valid) for name, value in sums.items()}
-        return means | objective.of_split(*(torch.cat(part).cpu() for part in zip(*answers)))
+        return self._measures(objective, sums, answers, len(stage.valid))
 
-    def _record(self, row: dict, progress: Progress, writer: SummaryWriter) -> None:
+    def _measures(
+        self, objective: Objective, sums: dict, answers: list[tuple[Tensor, Tensor]], count: int
+    ) -> dict[str, float]:
+        """Measures of a split from what each process summed and answered."""
+        totals, predicted, labels = self.share.totals(sums, answers)
+        means = {name: value / count for name, value in totals.items()}
+        return means | objective.of_split(predicted, labels)
+
+    def _record(self, row: dict, progress: Progress, writer: SummaryWriter | None) -> None:
         progress.history.append(row)
-        for name, value in row.items():
-            split, _, measure = name.partition("_")
-            if split in ("train", "valid") and measure:
-                writer.add_scalar(f"{measure}/{split}", value, row["epoch"])
-        writer.add_scalar("lr", row["lr"], row["epoch"])
+        if writer:
+            for name, value in row.items():
+                split, _, measure = name.partition("_")
+                if split in ("train", "valid") and measure:
+                    writer.add_scalar(f"{measure}/{split}", value, row["epoch"])
+            writer.add_scalar("lr", row["lr"], row["epoch"])
         epochs = sum(phase["epochs"] for phase in self.settings["schedule"])
         log.info(
             "epoch %d of %d [%s] loss %.4f accuracy %.4f | validation loss %.4f accuracy %.4f | %.1f s",

@@ -12,6 +12,7 @@ from frugalvit.training.objectives import (
     MakeObjective,
     Objective,
 )
+from frugalvit.training.parallel import Share
 
 
 def objective_for(
@@ -27,16 +28,16 @@ def objective_for(
         teacher: in evaluation mode, for a method that learns from another run's answers.
     """
 
-    def of_early_exit(phase: dict, history: list[dict], training: bool) -> Objective:
+    def of_early_exit(phase: dict, history: list[dict], share: Share | None) -> Objective:
         return ExitClassification(
             feature_blocks(model),
             settings["depth_power"],
             settings["distillation"],
-            phase["label_smoothing"] if training else 0.0,
+            phase["label_smoothing"] if share else 0.0,
         )
 
-    def of_avit(phase: dict, history: list[dict], training: bool) -> Objective:
-        smoothing = phase["label_smoothing"] if training else 0.0
+    def of_avit(phase: dict, history: list[dict], share: Share | None) -> Objective:
+        smoothing = phase["label_smoothing"] if share else 0.0
         if phase["train"] in HEADS:
             return WarmUp(smoothing)
         architecture = architecture_of(backbone_of(model))
@@ -46,11 +47,12 @@ def objective_for(
             settings["halting"],
             ponder_weight(settings["halting"], history),
             settings["distillation"],
-            teacher if training else None,
+            teacher if share else None,
             smoothing,
+            share,
         )
 
-    def of_plain(phase: dict, history: list[dict], training: bool) -> Objective:
-        return Classification(phase["label_smoothing"] if training else 0.0)
+    def of_plain(phase: dict, history: list[dict], share: Share | None) -> Objective:
+        return Classification(phase["label_smoothing"] if share else 0.0)
 
     return {"early_exit": of_early_exit, "avit": of_avit}.get(settings["method"], of_plain)

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from frugalvit.training.parallel import Share
+
 
 class Objective(Protocol):
     """Turns a model's outputs into losses, and into counts that add up to measures of a split."""
@@ -44,8 +46,10 @@ class Objective(Protocol):
 class MakeObjective(Protocol):
     """Makes the objective of an epoch."""
 
-    def __call__(self, phase: dict, history: list[dict], training: bool) -> Objective:
-        """From the phase's settings and the epochs before; training, or validating."""
+    def __call__(self, phase: dict, history: list[dict], share: Share | None) -> Objective:
+        """From the phase's settings and the epochs before; to train with this share of each batch,
+        or, without one, to validate with.
+        """
         ...
 
 

@@ -24,6 +24,7 @@ from frugalvit.training.checkpoint import fingerprint
 from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
 from frugalvit.training.methods import objective_for
+from frugalvit.training.parallel import Frozen
 from frugalvit.training.stage import SCRATCH, RunData
 
 log = logging.getLogger(__name__)
@@ -125,12 +126,12 @@ def train_run(
     teacher = None
     if files.teacher:
         sources["teacher"] = sha256_file(files.teacher / "weights.safetensors")
-        teacher = load_run(files.teacher)[0].eval().requires_grad_(False)
-        teacher = fabric.setup_module(teacher)
+        teacher = Frozen(fabric, load_run(files.teacher)[0])
     if files.source:
         sources["source"] = sha256_file(files.source / "weights.safetensors")
-    for abandoned in files.folder.glob(f"{SCRATCH}*"):
-        shutil.rmtree(abandoned)
+    if fabric.is_global_zero:
+        for abandoned in files.folder.glob(f"{SCRATCH}*"):
+            shutil.rmtree(abandoned)
     stamp = fingerprint(
         settings=settings,
         code=code,
@@ -143,9 +144,14 @@ def train_run(
     objectives = objective_for(settings, model, teacher)
     trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
     progress = trainer.fit()
+    peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
+    peak = float(fabric.all_reduce(peak, reduce_op="max"))
+    if not fabric.is_global_zero:
+        return progress
     save(files.folder / "weights.safetensors", model.state_dict())
     write_csv(files.folder / "history.csv", pd.DataFrame(progress.history))
     card = run_card(fabric, run, settings, model, progress) | {
+        "peak_memory_mb": round(peak, 1),  # of the process that used most
         "n": {split: len(names) for split, names in ids.items()},
         "preprocessing": base_card["preprocessing"],
         "frozen": frozen,
@@ -177,8 +183,8 @@ def run_card(
         "best_epoch": progress.best_epoch,
         "kept": _kept(progress),
         "train_seconds": round(seconds, 3),
-        "peak_memory_mb": round(peak_memory_mb(fabric.device), 1),
-        "device": device_name(fabric.device),
+        "device": device_name(fabric.device, fabric.world_size),
+        "processes": fabric.world_size,
         "threads": torch.get_num_threads(),
         "precision": str(fabric._precision.precision),
         "resumed_after": progress.resumed_after,

@@ -14,12 +14,12 @@ from torch import nn
 from frugalvit.data.batches import FeatureSet, ImageSet, mix_seed
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
-from frugalvit.devices import Fabric
 from frugalvit.models.backbone import backbone_of
 from frugalvit.models.heads import feature_blocks, grid_blocks, on_features, on_images
 from frugalvit.schedules import HEADS
 from frugalvit.training import features
 from frugalvit.training.freezing import apply_freeze, parameter_groups
+from frugalvit.training.parallel import Share
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Stage:
 
 
 def prepare_stage(
-    fabric: Fabric,
+    share: Share,
     model: nn.Module,
     settings: dict,
     phase: dict,
@@ -68,6 +68,7 @@ def prepare_stage(
     """Freeze, gather inputs and build the optimiser of one phase.
 
     Args:
+        share: this process's part of the work.
         settings: the run's settings (`cache_features`, `views`, `seed`).
         fresh: whether the backbone still is the base's, whose cached features then hold.
         folder: the run's, for token grids that are too large for memory.
@@ -77,9 +78,10 @@ def prepare_stage(
     seed = settings["seed"]
     scratch = None
     if cached:
-        if grid_blocks(model):
+        if grid_blocks(model) and share.first:
             scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
-        train, valid = _feature_sets(fabric, model, settings, phase, data, fresh, scratch)
+        place = share.fabric.broadcast(scratch.name if scratch else None)
+        train, valid = _feature_sets(share, model, settings, phase, data, fresh, place)
         network = on_features(model)
     else:
         augment = phase["augment"] or None
@@ -95,18 +97,18 @@ def prepare_stage(
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=phase["lr"])
     else:
         optimizer = torch.optim.SGD(groups, lr=phase["lr"], momentum=0.9)
-    module, optimizer = fabric.setup(network, optimizer)
+    module, optimizer = share.fabric.setup(network, optimizer)
     return Stage(module, optimizer, train, valid, cached, scratch)
 
 
 def _feature_sets(
-    fabric: Fabric,
+    share: Share,
     model: nn.Module,
     settings: dict,
     phase: dict,
     data: RunData,
     fresh: bool,
-    scratch: tempfile.TemporaryDirectory | None,
+    scratch: str | None,
 ) -> tuple[FeatureSet, FeatureSet]:
     plain_train = ImageSet(data.store, data.train_ids, data.preprocessing)
     plain_valid = ImageSet(data.store, data.valid_ids, data.preprocessing)
@@ -128,15 +130,16 @@ def _feature_sets(
             mix_seed(settings["seed"], AUGMENT),
         )
         if scratch:
-            train_grids = _make_grids(Path(scratch.name), "train", model, views)
-            valid_grids = _make_grids(Path(scratch.name), "valid", model, [plain_valid])
+            train_grids = _make_grids(share, Path(scratch), "train", model, views)
+            valid_grids = _make_grids(share, Path(scratch), "valid", model, [plain_valid])
         backbone, tokens = backbone_of(model), grid_blocks(model)
         how = {"batch_size": data.batch_size, "workers": data.workers, "grid_blocks": tokens}
-        train = features.compute_features(fabric, backbone, views, blocks, grids=train_grids, **how)
+        train = features.compute_features(share, backbone, views, blocks, grids=train_grids, **how)
         valid = features.compute_features(
-            fabric, backbone, [plain_valid], blocks, grids=valid_grids, **how
+            share, backbone, [plain_valid], blocks, grids=valid_grids, **how
         )
-    device = fabric.device
+        share.fabric.barrier()  # each process has written its part of the grids
+    device = share.fabric.device
     view_seed = mix_seed(settings["seed"], VIEW)
     return (
         FeatureSet(train.to(device), plain_train.labels, view_seed, train_grids),
@@ -145,15 +148,17 @@ def _feature_sets(
 
 
 def _make_grids(
-    folder: Path, split: str, model: nn.Module, views: list[ImageSet]
+    share: Share, folder: Path, split: str, model: nn.Module, views: list[ImageSet]
 ) -> list[np.ndarray]:
     """Room on disk for every token after the blocks whose heads read them all."""
     backbone = backbone_of(model)
     shape = (len(views[0]), len(views), backbone.seq_length, backbone.hidden_dim)
-    grids = [
-        open_memmap(folder / f"{split}-{block}.npy", mode="w+", dtype=np.float32, shape=shape)
-        for block in grid_blocks(model)
-    ]
+    paths = [folder / f"{split}-{block}.npy" for block in grid_blocks(model)]
+    if share.first:
+        for path in paths:
+            open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    share.fabric.barrier()
+    grids = [np.load(path, mmap_mode="r+") for path in paths]
     size = sum(grid.nbytes for grid in grids)
     log.info("tokens of blocks %s, %s: %.0f MB on disk", grid_blocks(model), split, size / 1e6)
     return grids

@@ -1,0 +1,219 @@
+"""Run a study unbroken and with kills, compare, and print what happened; exit code 1 on a difference."""
+
+import argparse
+import json
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.chaos.compare import SUFFIXES, differences, files_of
+from tests.chaos.killing import KINDS, Call, end_earlier, end_orphans
+from tests.chaos.studies import STUDIES, Study
+from tests.workflows import snakemake
+
+TICK = 0.05  # seconds
+ORPHANS = 600.0  # seconds that jobs which outlived their Snakemake get to end
+SHARE = 0.85  # of the unbroken run's time, over which the kills are spread, so that all happen
+JOB = re.compile(r"(?m)^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: ([^,\n]+)")
+
+
+@dataclass
+class State:
+    """What has happened so far, kept in the folder so that the whole can be stopped and goes on."""
+
+    study: str
+    seed: int
+    kills: list[tuple[float, str]]  # after how many seconds of Snakemake, and which kind
+    unbroken: float = 0.0  # seconds
+    done: list[str] = field(default_factory=list)
+    elapsed: float = 0.0  # seconds in which Snakemake ran, over all calls
+    identity: list[float] | None = None
+    finished: bool = False
+
+
+def main() -> int:
+    """Returns the exit code."""
+    options = parse()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="frugalvit-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    study = STUDIES[options.study]
+    say(folder, f"{options.study} study, {options.kills} kills, seed {options.seed}, in {folder}")
+    state = load_state(folder, options)
+    for copy in ("broken", *(() if options.reference else ("unbroken",))):
+        study.write(folder / copy, options.cores)
+    reference = options.reference
+    if reference is None:
+        reference = study.results(folder / "unbroken")
+        if not state.unbroken:
+            state.unbroken = run_unbroken(folder, study, options.cores)
+    elif not state.unbroken:
+        state.unbroken = options.expected or span(reference)
+    if not state.kills:
+        state.kills = draw(options.kills, state.unbroken * SHARE, options.seed)
+    save_state(folder, state)
+    say(folder, f"unbroken: {state.unbroken:.0f} s; kills within {state.unbroken * SHARE:.0f} s")
+    run_broken(folder, study, state, options.cores)
+    found = differences(reference, study.results(folder / "broken"))
+    if len(state.done) < options.kills:
+        found.append(f"only {len(state.done)} of {options.kills} kills happened: give --expected")
+    say(folder, summary(folder, study, state, files_of(reference), found))
+    return 1 if found else 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--study", choices=STUDIES, default="embedded")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="of copies, state and log; goes on there")
+    parser.add_argument("--reference", type=Path, help="results folder of an unbroken run")
+    parser.add_argument("--expected", type=float, help="seconds that the reference took")
+    return parser.parse_args()
+
+
+def draw(count: int, seconds: float, seed: int) -> list[tuple[float, str]]:
+    """Moments in order, and the kind of each kill: every kind as often, in random order."""
+    rng = random.Random(seed)
+    kinds = [list(KINDS)[number % len(KINDS)] for number in range(count)]
+    rng.shuffle(kinds)
+    return list(zip(sorted(rng.uniform(0, seconds) for _ in range(count)), kinds))
+
+
+def span(results: Path) -> float:
+    """Seconds from the first to the last table, weights or array of a folder that has its dates."""
+    dates = [(results / name).stat().st_mtime for name in set().union(*files_of(results).values())]
+    return max(dates) - min(dates)
+
+
+def run_unbroken(folder: Path, study: Study, cores: int) -> float:
+    """Run the study as it is; returns seconds."""
+    copy, started = folder / "unbroken", time.monotonic()
+    with Call(copy, study.write(copy, cores), folder / "unbroken.log") as call:
+        code = call.process.wait()
+    if code:
+        sys.exit(f"the unbroken study failed: see {folder / 'unbroken.log'}")
+    return time.monotonic() - started
+
+
+def run_broken(folder: Path, study: Study, state: State, cores: int) -> None:
+    """Run the study, killed as the state says, until it is finished."""
+    copy, log = folder / "broken", folder / "broken.log"
+    arguments = study.write(copy, cores)
+    end_earlier(state.identity)
+    orphans: list[psutil.Process] = []
+    while not state.finished:
+        if (copy / ".snakemake").exists():
+            unlocked = snakemake(copy, *arguments[: arguments.index("--")], "--unlock")
+            if unlocked.returncode:
+                sys.exit(f"--unlock failed: {unlocked.stderr[-1000:]}")
+        before = len(state.done)
+        with Call(copy, arguments, log) as call:
+            state.identity = call.identity
+            save_state(folder, state)
+            try:
+                code = watch(folder, call, state)
+            finally:
+                orphans += call.orphans
+        if code == 0:
+            state.finished = True
+        elif len(state.done) == before:
+            sys.exit(f"Snakemake failed although nothing was killed: see {log}")
+        save_state(folder, state)
+    if ended := end_orphans(orphans, ORPHANS):
+        say(folder, f"{ended} orphans had to be ended")
+
+
+def watch(folder: Path, call: Call, state: State) -> int:
+    """Kill what is due until the call ends; returns its exit code."""
+    last = time.monotonic()
+    while (code := call.process.poll()) is None:
+        now = time.monotonic()
+        state.elapsed, last = state.elapsed + now - last, now
+        if len(state.done) < len(state.kills):
+            moment, kind = state.kills[len(state.done)]
+            if state.elapsed >= moment:
+                what = call.kill(kind, random.Random(f"{state.seed} {len(state.done)}"))
+                if what:
+                    state.done.append(kind)
+                    say(folder, f"{state.elapsed:7.1f} s: killed {KINDS[kind]} ({what})")
+                    save_state(folder, state)
+        time.sleep(TICK)
+    return code
+
+
+def load_state(folder: Path, options: argparse.Namespace) -> State:
+    """The folder's state, or a new one."""
+    file = folder / "state.json"
+    if not file.exists():
+        return State(options.study, options.seed, [])
+    state = State(**json.loads(file.read_text()))
+    asked = (options.study, options.seed, options.kills)
+    if (state.study, state.seed, len(state.kills)) != asked and state.kills:
+        sys.exit(f"{file}: of another study, seed or number of kills; take another --folder")
+    return state
+
+
+def save_state(folder: Path, state: State) -> None:
+    """Keep the state, whole."""
+    new = folder / "state.json.new"
+    new.write_text(json.dumps(asdict(state), indent=2))
+    new.replace(folder / "state.json")
+
+
+def summary(
+    folder: Path, study: Study, state: State, files: dict[str, set[str]], found: list[str]
+) -> str:
+    """The table at the end."""
+    log = (folder / "broken.log").read_text(errors="replace")
+    starts = Counter(JOB.findall(log))
+    resumed = resumes(study.results(folder / "broken"))
+    kinds = Counter(state.done)
+    waited = len(set(re.findall(r"waiting: process (\d+) on ", log)))
+    taken = log.count("made by the process waited for")
+    counts = ", ".join(f"{len(files[suffix])} {suffix}" for suffix in SUFFIXES)
+    rows = {
+        "kills": f"{len(state.done)}: " + ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS),
+        "jobs": f"{len(starts)}, started again {sum(starts.values()) - len(starts)} times",
+        "trainings": f"resumed {log.count('resumed after epoch')} times, by the cards "
+        f"{sum(map(len, resumed))} times in {len(resumed)} runs (what was killed again is not in them)",
+        "orphans": f"{waited} waited for, {taken} of them finished the job",
+        "wall time": f"unbroken {state.unbroken:.0f} s, broken {state.elapsed:.0f} s",
+        "result": f"identical ({counts} files)" if not found else f"{len(found)} differences",
+    }
+    lines = [f"{name:<10} {value}" for name, value in rows.items()]
+    return "\n".join(["", *lines, *found])
+
+
+def resumes(results: Path) -> list[list[int]]:
+    """After which epochs each run that was resumed went on, by the runs' cards."""
+    cards = [json.loads(path.read_text()) for path in results.glob("runs/*/card.json")]
+    copied = {"token_merging", "token_pruning"}  # methods that take another run's card
+    return [
+        card["resumed_after"]
+        for card in cards
+        if card["resumed_after"] and "reused_from" not in card and card["method"] not in copied
+    ]
+
+
+def say(folder: Path, text: str) -> None:
+    """Print, and keep in chaos.log."""
+    print(text, flush=True)
+    with (folder / "chaos.log").open("a") as file:
+        file.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.SubprocessError as error:
+        sys.exit(str(error))

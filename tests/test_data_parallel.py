@@ -1,0 +1,181 @@
+"""Several processes on one batch: the numbers of one process, each image counted once."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from frugalvit import gpus
+from frugalvit.devices import make_fabric
+from frugalvit.errors import TrainingError
+from frugalvit.processes import launch
+from frugalvit.training.checkpoint import Checkpoint
+from frugalvit.training.runs import train_run
+from tests.small_study import files_of
+from tests.test_exits import HEADS
+from tests.test_exits import settings_for as exits_settings
+from tests.test_halting_training import settings_for as halting_settings
+from tests.test_training import settings_for as plain_settings
+
+PROCESSES = (1, 2, 4)
+# 96 images in batches of 19: a last one of a single image, fewer than there are processes.
+BATCH = {"batch_size": 19, "lr": 0.003, "clip_norm": 1.0, "label_smoothing": 0.1}
+HEAD, ALL = {"train": "head"}, {"train": "all", "augment": {"shift": 2}}
+COUNTED = ["valid_accuracy", "train_accuracy"]  # images right over all images
+
+
+def cases():
+    """Run -> settings: every way in which a phase reads its images and computes its losses."""
+    conv = {"exit_head": HEADS["conv"]}  # reads every token, from files that all processes write
+    return {
+        "plain": plain_settings(HEAD, ALL, HEAD, keep="last", **BATCH),
+        "exits": exits_settings(
+            {"train": "exits"}, ALL, {"train": "exits"}, exits=conv, optimizer="sgd", **BATCH
+        ),
+        "halting": halting_settings(
+            {**HEAD, "epochs": 1}, {**ALL, "epochs": 2},
+            halting={"gamma": 10, "beta": -4, "alpha_distribution": 0.5, "target_gflops": 0.00015},
+            distillation={"weight": 0.5}, **BATCH,
+        ),
+    }  # fmt: skip
+
+
+def weights_of(folder):
+    """A run's weights, without what no loss depends on.
+
+    A key's bias adds the same to all of a query's scores: its gradient is rounding alone, which AdamW
+    makes into steps of full size.
+    """
+    weights = load_file(folder / "weights.safetensors")
+    for name in weights:
+        if name.endswith("in_proj_bias"):
+            query, _, value = weights[name].chunk(3)
+            weights[name] = torch.cat([query, value])
+    return weights
+
+
+def largest_difference(one, other):
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def train_all(fabric, study, folder, teacher):
+    """Every case in one launch: starting processes takes seconds."""
+    for name, settings in cases().items():
+        files = files_of(study, folder / name)
+        if name == "halting":
+            files = dataclasses.replace(files, teacher=teacher)
+        options = {"batch_size": 20, "workers": 0, "code": "x"}  # 48 images: three batches for four
+        train_run(fabric, f"{name}-s0", settings, files, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(study, tmp_path_factory):
+    """Folders of the same runs, by the number of processes."""
+    folders = {}
+    for count in PROCESSES:
+        folders[count] = tmp_path_factory.mktemp(f"processes_{count}")
+        fabric, teacher = make_fabric(0, 4, cpu_processes=count), folders[1] / "plain"
+        launch(fabric, train_all, study, folders[count], teacher)
+    return folders
+
+
+@pytest.mark.parametrize("count", PROCESSES[1:])
+@pytest.mark.parametrize("run", cases())
+def test_processes_share_a_batch_and_give_the_numbers_of_one(trained, run, count):
+    alone, shared = trained[1] / run, trained[count] / run
+    assert largest_difference(weights_of(alone), weights_of(shared)) < 1e-5
+    one, other = (pd.read_csv(folder / "history.csv") for folder in (alone, shared))
+    assert list(one) == list(other)
+    numbers = one.drop(columns=["seconds", "train"]).to_numpy(float)
+    assert np.allclose(numbers, other.drop(columns=["seconds", "train"]), atol=1e-5, equal_nan=True)
+    pd.testing.assert_frame_equal(one[COUNTED], other[COUNTED], rtol=1e-9)
+    card = json.loads((shared / "card.json").read_text())
+    assert card["processes"] == count
+    assert card["device"] == f"cpu ({count} processes, {4 // count} thread{'s'[: count == 2]} each)"
+    assert not list(shared.glob(".tokens-*"))
+    assert not (shared / "last.ckpt").exists()
+
+
+def test_the_first_process_writes_the_log(trained, study, tmp_path):
+    file = tmp_path / "run.log"
+    file.write_text("before\n")
+    handler = logging.FileHandler(file)
+    logging.getLogger().addHandler(handler)
+    try:
+        fabric = make_fabric(0, 2, cpu_processes=2)
+        logging.getLogger().warning("still heard")
+        launch(fabric, _speak_and_fail, tmp_path)
+    except TrainingError as error:
+        told = str(error)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert told == "lr: too high"
+    assert file.read_text().splitlines() == ["before", "still heard", "epoch 1"]
+    assert sorted(path.name for path in tmp_path.glob("process_*")) == ["process_0", "process_1"]
+
+
+def _speak_and_fail(fabric, folder):
+    (folder / f"process_{fabric.global_rank}").touch()
+    fabric.barrier()
+    logging.info("epoch %d", 1)
+    raise TrainingError("lr: too high")
+
+
+def test_two_processes_go_on_where_one_was_killed(study, trained, tmp_path):
+    settings, files = cases()["plain"], files_of(study, tmp_path)
+    launch(make_fabric(0, 2, cpu_processes=2), _stop_after_two_epochs, settings, files)
+    assert Checkpoint(tmp_path / "last.ckpt", "").path.exists()
+    options = {"batch_size": 20, "workers": 0, "code": "x"}
+    progress = train_run(make_fabric(0, 1), "plain-s0", settings, files, **options)
+    assert progress.resumed_after == [2]
+    assert largest_difference(weights_of(trained[1] / "plain"), weights_of(tmp_path)) < 1e-5
+
+
+def _stop_after_two_epochs(fabric, settings, files):
+    from tests.small_study import KilledError, killed_after
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("frugalvit.training.runs.Trainer", killed_after(2))
+        with pytest.raises(KilledError):
+            train_run(fabric, "plain-s0", settings, files, batch_size=20, workers=0, code="x")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "visible", "told"),
+    [
+        (1, 4, 2, "asked for 4 GPUs (compute.gpu), granted 1 (--resources gpu=)"),
+        (4, 4, 2, "granted 4 GPUs, found 2: going on with 2"),
+        (2, 2, 2, ""),
+    ],
+)
+def test_a_grant_smaller_than_asked_is_said_and_used(
+    monkeypatch, caplog, gpus, asked, visible, told
+):
+    made = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    monkeypatch.setattr("frugalvit.devices.Fabric", lambda **options: made.update(options))
+    with caplog.at_level(logging.WARNING):
+        make_fabric(gpus, 1, "32-true", asked=asked)
+    assert len(made["devices"]) == min(gpus, visible)
+    assert told in caplog.text if told else not caplog.text
+
+
+def test_jobs_on_one_machine_get_different_gpus(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(gpus, "_held", [])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-a/b,7")
+    assert gpus.claim(1, 3, tmp_path) == [0]
+    assert gpus.claim(1, 3, tmp_path) == [1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["4.lock", "GPU-a_b.lock"]
+    assert not caplog.text
+    assert gpus.claim(2, 3, tmp_path) == [0, 2]
+    assert "only 1 of 3 GPUs free" in caplog.text
+    while gpus._held:
+        gpus._held.pop().close()
+    assert gpus.claim(2, 3, tmp_path) == [0, 1]
+    assert gpus.claim(3, 3, tmp_path / "unused") == [0, 1, 2]
