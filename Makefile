@@ -6,12 +6,12 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= config/config.yaml
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-# Jobs are not told which of several GPUs is theirs, so they take turns on one.
-GPUS ?= $(shell (nvidia-smi -L 2>/dev/null || true) | head -n 1 | wc -l | tr -d ' ')
+# Every GPU of this machine: each job takes those that no other holds.
+GPUS ?= $(shell (nvidia-smi -L 2>/dev/null || true) | grep -c '^GPU ')
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study report figures test test-slow lint bench flowers-subset digits-base config-docs lock clean
+.PHONY: run study report figures environment test test-slow test-slurm chaos lint bench flowers-subset digits-base config-docs lock clean
 
 run: study
 
@@ -27,6 +27,8 @@ figures: $(VENV)/.run
 	$(SNAKEMAKE) -- figures
 
 # --- environments: everything pinned by hash ---
+environment: $(VENV)/.run
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Frugal ViT needs Python 3.11.4 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +48,17 @@ test: $(VENV)/.dev lint
 
 test-slow: $(VENV)/.dev
 	$(VENV)/bin/pytest -m slow
+
+# Starts a SLURM of one node, which needs root and Debian's packages munge, slurmctld, slurmd and
+# slurm-client; for the test with an accounting database also slurmdbd, mariadb-server-core and
+# mariadb-client-core. What is missing is told, and its tests skip.
+test-slurm: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/slurm --durations=0 --durations-min=1
+
+# Kill the embedded study at N random moments, let it go on, and compare with an unbroken run.
+N ?= 30
+chaos: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.chaos --kills $(N)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .
