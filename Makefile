@@ -6,9 +6,11 @@ PYTHON ?= python3
 VENV ?= .venv
 CONFIG ?= config/config.yaml
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-# Every GPU of this machine: each job takes those that no other holds.
-GPUS ?= $(shell (nvidia-smi -L 2>/dev/null || true) | grep -c '^GPU ')
-SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --configfile $(CONFIG)
+# Every GPU of this machine, or those that CUDA_VISIBLE_DEVICES names: each job takes what is free.
+GPUS ?= $(shell if [ -n "$${CUDA_VISIBLE_DEVICES:-}" ]; then tr , '\n' <<< "$$CUDA_VISIBLE_DEVICES"; \
+  else nvidia-smi -L 2>/dev/null || true; fi | grep -c .)
+SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rerun-incomplete \
+  --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
 .PHONY: run study report figures environment test test-slow test-slurm chaos lint bench flowers-subset digits-base config-docs lock clean

@@ -21,9 +21,9 @@ WRITERS = {
     "copyfile", "open_memmap", "save_safetensors", "savefig", "to_csv", "write_bytes", "write_text",
 }  # fmt: skip
 WRITERS |= {"np.save", "torch.save"}
-# Unfinished downloads are kept on purpose; a log and a failure's message are no results; token grids
-# are scratch, removed with their folder; the store's arrays are temporary files of `prepare`.
-APART = {"data/download.py", "job.py", "processes.py", "training/stage.py", "data/packing.py"}
+# Unfinished downloads are kept on purpose; card.py is what makes the others whole; a log is no result;
+# token grids are scratch, removed with their folder; the store's arrays are temporary, of `prepare`.
+APART = {"data/download.py", "card.py", "job.py", "training/stage.py", "data/packing.py"}
 
 
 def names(folder: Path) -> list[str]:
@@ -154,3 +154,17 @@ def test_a_living_writer_keeps_its_temporary_file(tmp_path):
     finally:
         writer.kill()
         writer.join()
+
+
+def test_a_file_is_written_where_a_lock_keeps_every_other_descriptor_out(tmp_path, monkeypatch):
+    released = []
+
+    def refused(path, data):  # as SMB's locks do
+        if not released:
+            raise PermissionError
+
+    monkeypatch.setattr(card, "release", released.append)
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    write_json(tmp_path / "a.json", 1)
+    assert len(released) == 1
+    assert (tmp_path / "a.json").read_text() == "1\n"

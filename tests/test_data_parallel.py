@@ -3,9 +3,14 @@
 import dataclasses
 import json
 import logging
+import multiprocessing
+import os
+import signal
+import time
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -21,6 +26,7 @@ from tests.test_exits import HEADS
 from tests.test_exits import settings_for as exits_settings
 from tests.test_halting_training import settings_for as halting_settings
 from tests.test_training import settings_for as plain_settings
+from tests.workflows import TINY, copy_tiny, edit, run
 
 PROCESSES = (1, 2, 4)
 # 96 images in batches of 19: a last one of a single image, fewer than there are processes.
@@ -146,7 +152,7 @@ def _stop_after_two_epochs(fabric, settings, files):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "asked", "visible", "told"),
+    ("granted", "asked", "visible", "told"),
     [
         (1, 4, 2, "asked for 4 GPUs (compute.gpu), granted 1 (--resources gpu=)"),
         (4, 4, 2, "granted 4 GPUs, found 2: going on with 2"),
@@ -154,28 +160,91 @@ def _stop_after_two_epochs(fabric, settings, files):
     ],
 )
 def test_a_grant_smaller_than_asked_is_said_and_used(
-    monkeypatch, caplog, gpus, asked, visible, told
+    monkeypatch, caplog, granted, asked, visible, told
 ):
     made = {}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: visible)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(gpus, "_claimed", {})
+    monkeypatch.setattr(gpus, "_held", [])
     monkeypatch.setattr("frugalvit.devices.Fabric", lambda **options: made.update(options))
     with caplog.at_level(logging.WARNING):
-        make_fabric(gpus, 1, "32-true", asked=asked)
-    assert len(made["devices"]) == min(gpus, visible)
+        make_fabric(granted, 1, "32-true", asked=asked)
+    assert len(made["devices"]) == min(granted, visible)
     assert told in caplog.text if told else not caplog.text
+
+
+def test_processes_end_with_the_job_that_started_them(tmp_path):
+    job = multiprocessing.get_context("spawn").Process(target=_launch_sleepers, args=(tmp_path,))
+    job.start()
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    sleepers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+    assert len(sleepers) == 2
+    job.kill()
+    job.join()
+    _, alive = psutil.wait_procs(sleepers, timeout=20)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def _launch_sleepers(folder):
+    launch(make_fabric(0, 2, cpu_processes=2), _sleep, folder)
+
+
+def _sleep(fabric, folder):
+    (folder / str(os.getpid())).touch()
+    # As in a call into a library, where Python hears of no signal.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    time.sleep(300)
+
+
+@pytest.mark.workflow
+def test_a_job_that_wants_four_gpus_and_gets_one_says_so_and_trains(tmp_path):
+    folder = copy_tiny(tmp_path)
+    edit(folder, lambda study: study["compute"].update(gpu=4, cpu_processes=2, threads=2))
+    target = "results/tiny/runs/halting-s0/weights.safetensors"
+    words = run(folder, *TINY, "--resources", "gpu=1", "--", target)
+    assert "asked for 4 GPUs (compute.gpu), granted 1 (--resources gpu=)" in words
+    card = json.loads((folder / target).with_name("card.json").read_text())
+    if not torch.cuda.is_available():
+        assert card["device"] == "cpu (2 processes, 1 thread each)"
+
+
+def _other_job(folder, count, visible, claimed):
+    claimed.put(gpus.claim(count, visible, folder))
+    time.sleep(300)
 
 
 def test_jobs_on_one_machine_get_different_gpus(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(gpus, "_held", [])
+    monkeypatch.setattr(gpus, "_claimed", {})
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-a/b,7")
-    assert gpus.claim(1, 3, tmp_path) == [0]
+    context = multiprocessing.get_context("fork")
+    claimed = context.Queue()
+    other = context.Process(target=_other_job, args=(tmp_path, 1, 3, claimed))
+    other.start()
+    assert claimed.get(timeout=60) == [0]
     assert gpus.claim(1, 3, tmp_path) == [1]
+    assert gpus.claim(1, 3, tmp_path) == [1], "a job's second fabric is on another GPU"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["4.lock", "GPU-a_b.lock"]
     assert not caplog.text
+    gpus._claimed.clear()
     assert gpus.claim(2, 3, tmp_path) == [0, 2]
     assert "only 1 of 3 GPUs free" in caplog.text
+    other.kill()
+    other.join()
+    gpus._claimed.clear()
     while gpus._held:
         gpus._held.pop().close()
     assert gpus.claim(2, 3, tmp_path) == [0, 1]
-    assert gpus.claim(3, 3, tmp_path / "unused") == [0, 1, 2]
+
+
+def test_gpus_that_cannot_be_locked_are_used_all_the_same(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(gpus, "_claimed", {})
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    (tmp_path / "file").touch()
+    assert gpus.claim(2, 3, tmp_path / "file") == [0, 1]
+    assert "cannot be locked" in caplog.text

@@ -62,6 +62,10 @@ def main() -> int:
     say(folder, f"unbroken: {state.unbroken:.0f} s; kills within {state.unbroken * SHARE:.0f} s")
     run_broken(folder, study, state, options.cores)
     found = differences(reference, study.results(folder / "broken"))
+    if (
+        data := reference.parents[1] / "data"
+    ).is_dir():  # images as they were downloaded and prepared
+        found += differences(data, folder / "broken" / "data")
     if len(state.done) < options.kills:
         found.append(f"only {len(state.done)} of {options.kills} kills happened: give --expected")
     say(folder, summary(folder, study, state, files_of(reference), found))

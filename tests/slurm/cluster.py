@@ -49,7 +49,7 @@ def only_session() -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    pytest.skip("no SLURM here: another test session uses it")
+                    pytest.fail("another test session uses this machine's SLURM")
                 time.sleep(1)
         try:
             yield

@@ -84,8 +84,9 @@ def test_every_setting_that_is_commented_out_is_one(tmp_path):
     assert train["slurm_account"] == "my_project"
     prepare = found["prepare_dataset"]
     assert (prepare["slurm_partition"], prepare["mem_mb"]) == ("main", "16000")
-    assert found["measure_cost"]["slurm_extra"] == ""
-    assert found["measure_points_s1"]["slurm_extra"] == "--exclusive"
+    for rule in ("measure_cost", "measure_points_s0"):
+        assert (found[rule]["slurm_partition"], found[rule]["gpu_model"]) == ("gpu", "a100")
+        assert found[rule]["slurm_extra"] == "--exclusive"
 
 
 def test_rules_that_the_profile_names_exist(tmp_path):

@@ -68,7 +68,7 @@ node_is_ready() {
     case "$(timeout 10 sinfo -h -p main -o %T)" in idle | mixed | allocated | completing) ;; *) return 1 ;; esac
 }
 
-# ---- Can it run here?
+# Can it run here?
 [ "$(uname -s)" = Linux ] || cannot "SLURM's daemons need Linux"
 [ "$(id -u)" = 0 ] || cannot "starting SLURM's daemons needs root"
 programs=(munged slurmctld slurmd sbatch)
@@ -97,7 +97,7 @@ if [ "$(cat "$DIR/kind" 2>/dev/null)" = "$want" ] && alive munged && alive slurm
 fi
 if [ -d "$DIR/run" ]; then bash "$HERE/down.sh" "$DIR"; fi
 
-# ---- Configuration; what an earlier cluster saved goes, or its drained node would stay drained
+# Configuration; what an earlier cluster saved goes, or its drained node would stay drained
 rm -rf "$DIR"/{state,spool,kind}
 mkdir -p "$DIR"/{etc,run,log,state,spool,munge,gpus}
 chmod 755 "$DIR" "$DIR"/{etc,run,log,munge}
@@ -167,7 +167,7 @@ CONF
 mkdir -p "$(dirname "$LINK")"
 ln -sfn "$SLURM_CONF" "$LINK"
 
-# ---- Daemons
+# Daemons
 SECONDS=0
 spawn munged munged --foreground --num-threads=10 --key-file="$DIR/etc/munge.key" \
     --socket="$DIR/munge/socket" --pid-file="$DIR/run/munged.own" --log-file="$DIR/log/munged.log" \

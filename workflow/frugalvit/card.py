@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from frugalvit.lock import try_hold
+from frugalvit.lock import release, try_hold
 
 PACKAGES = ("torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn", "pillow")
 
@@ -30,14 +30,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     # Held while it is written, so that another writer of the same file does not take it for abandoned.
     with os.fdopen(handle, "r+b") as held:
-        with suppress(OSError):
-            try_hold(held)
+        _hold(held, temporary)
         try:
             yield temporary
             temporary.chmod(0o644)
             put_in_place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _hold(file: IO, path: Path) -> None:
+    """Lock an open file, but where the system then lets no other descriptor write (SMB's locks)."""
+    with suppress(OSError):
+        if try_hold(file):
+            try:
+                path.write_bytes(b"-")
+            except PermissionError:
+                release(file)
+            os.truncate(path, 0)
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

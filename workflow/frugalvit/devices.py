@@ -55,6 +55,9 @@ def make_fabric(
             "asked for %d GPUs (compute.gpu), granted %d (--resources gpu=): going on with %d, on the "
             "same global batch", asked, gpus, gpus,
         )  # fmt: skip
+    if accelerator == "cuda" and count == 1:
+        # Timers and questions about bf16 go to the current device.
+        torch.cuda.set_device(devices[0])
     if precision == "auto":
         has_bf16 = accelerator == "cuda" and torch.cuda.is_bf16_supported()
         precision = "bf16-mixed" if has_bf16 else "32-true"
@@ -85,6 +88,8 @@ def _devices(gpus: int, threads: int, cpu_processes: int) -> tuple[str, int | li
             )  # fmt: skip
         return "cuda", claim(min(gpus, visible), visible)
     if gpus and torch.backends.mps.is_available():
+        if gpus > 1:
+            log.warning("granted %d GPUs, found 1: going on with 1, on the same global batch", gpus)
         return "mps", 1
     if gpus:
         log.info("no GPU found: running on the CPU with %d threads", threads)

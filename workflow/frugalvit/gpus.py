@@ -11,21 +11,36 @@ from frugalvit.lock import try_hold
 log = logging.getLogger(__name__)
 
 _held: list[IO] = []  # locks of this process; they end with it, however it ends
+_claimed: dict[tuple[int, int], list[int]] = {}  # what this process was given
 
 
 def claim(count: int, visible: int, folder: Path | None = None) -> list[int]:
     """Indices of `count` GPUs that no other job of this user holds, kept until the process ends.
 
-    Where no more are visible than are wanted, all are this job's: a cluster's scheduler shows a job
-    nothing else. Where too few are free, because something else also runs here, taken ones are shared.
+    Where too few are free, because something else also runs here, taken ones are shared. In a job of
+    SLURM all that are visible are this job's. A process that asks again gets the same.
 
     Args:
         count: GPUs wanted, at most `visible`.
         visible: GPUs that CUDA shows.
         folder: where the locks lie; the user's own one among temporary files where None.
     """
-    if visible <= count:
-        return list(range(visible))
+    if "SLURM_JOB_ID" in os.environ:
+        return list(range(count))
+    if (count, visible) not in _claimed:
+        try:
+            free = _lock(count, visible, folder)
+        except OSError as error:
+            log.warning("GPUs cannot be locked (%s): other jobs may use the same", error)
+            free = list(range(count))
+        if len(free) < count:
+            log.warning("only %d of %d GPUs free: sharing with other jobs", len(free), visible)
+        taken = [index for index in range(visible) if index not in free]
+        _claimed[count, visible] = sorted(free + taken[: count - len(free)])
+    return _claimed[count, visible]
+
+
+def _lock(count: int, visible: int, folder: Path | None) -> list[int]:
     folder = folder or Path(tempfile.gettempdir()) / f"frugalvit-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     free = []
@@ -38,10 +53,7 @@ def claim(count: int, visible: int, folder: Path | None = None) -> list[int]:
             free.append(index)
         else:
             file.close()
-    taken = [index for index in range(visible) if index not in free]
-    if len(free) < count:
-        log.warning("only %d of %d GPUs free: sharing with other jobs", len(free), visible)
-    return sorted(free + taken[: count - len(free)])
+    return free
 
 
 def _names(visible: int) -> list[str]:

@@ -19,11 +19,12 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     """
     if snakemake.log:
         Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
-        Path(snakemake.log[0]).write_text("")
     start_log(snakemake.log[0] if snakemake.log else None)
     try:
         with alone(snakemake, main.__globals__["__file__"]) as made:
             if not made:
+                if snakemake.log:
+                    os.truncate(snakemake.log[0], 0)  # what an earlier try, now over, has said
                 main(snakemake)
     except FrugalError as error:
         logging.error("error: %s", error)

@@ -1,9 +1,11 @@
 """One writer of one result at a time: locks that end with the process that holds them.
 
 `flock` on a file, which the kernel lets go of however the process ends, `kill -9` included, and which
-network file systems hand on to other machines. Where a file system has no locks nobody waits.
+most network file systems hand on to other machines (NFS does, some others only when mounted so). Where
+a file system has no locks nobody waits.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -33,6 +35,11 @@ def try_hold(file: IO) -> bool:
     except (BlockingIOError, PermissionError):  # a network file system may say either
         return False
     return True
+
+
+def release(file: IO) -> None:
+    """Let go of a lock, and keep the file open."""
+    fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -78,6 +85,7 @@ def alone(job: Any, script: str) -> Iterator[bool]:
     mine = _identity(job, script)
     with exclusive(first.with_name(f".{first.name}.lock"), str(first), mine) as waited:
         made = waited == mine and all(Path(path).exists() for path in job.output)
+        made = made and not first.with_name("last.ckpt").exists()  # of a training that was cut off
         if made:
             log.info("made by the process waited for: nothing left to do")
         yield made
@@ -90,6 +98,9 @@ def _acquire(path: Path, what: str) -> tuple[IO, str | None]:
         try:
             held = try_hold(file)
         except OSError as error:
+            if error.errno == errno.ESTALE:  # removed by its last holder, on another machine
+                file.close()
+                continue
             log.warning("%s: no locks on this file system (%s)", path, error.strerror)
             return file, None
         if held and _is_at(file, path):
@@ -113,15 +124,17 @@ def _is_at(file: IO, path: Path) -> bool:
     """Whether the open file still is the one of that name: its last holder removes it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return False
+        raise
 
 
 def _read(file: IO) -> dict[str, Any]:
     file.seek(0)
     try:
         return json.load(file)
-    except ValueError:  # not written yet
+    except (ValueError, OSError):  # not written yet, or a file system that lets nobody else read
         return {}
 
 

@@ -1,6 +1,5 @@
 """Several processes that work as one: started together, heard once, ended together."""
 
-import json
 import logging
 import multiprocessing
 import tempfile
@@ -14,10 +13,10 @@ import torch
 from torch.multiprocessing.spawn import ProcessException
 
 from frugalvit import errors
+from frugalvit.card import read_json, write_json
 from frugalvit.devices import Fabric
 from frugalvit.job import start_log
-
-_FAILURE = "failure.json"
+from frugalvit.parent import end_with_parent
 
 
 def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) -> None:
@@ -34,16 +33,16 @@ def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) 
         function(fabric, *arguments, **options)
         return
     with tempfile.TemporaryDirectory() as folder:
-        failure = Path(folder) / _FAILURE
+        failures = Path(folder)
         threads = max(1, torch.get_num_threads() // fabric.world_size)
         # One object: the launcher would look into dataclasses for modules, and refuses frozen ones.
         call = partial(_call, function, arguments, options)
         try:
             method = multiprocessing.get_start_method()
-            fabric.launch(_process, _log_file(), failure, threads, method, call)
+            fabric.launch(_process, _log_file(), failures, threads, method, call)
         except ProcessException as error:
-            if failure.exists():
-                kind, message = json.loads(failure.read_text())
+            for failure in sorted(failures.glob("*.json")):
+                kind, message = read_json(failure)
                 raise getattr(errors, kind)(message) from None
             raise RuntimeError(f"a training process failed: {error}") from None
 
@@ -51,12 +50,13 @@ def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) 
 def _process(
     fabric: Fabric,
     log_file: str | None,
-    failure: Path,
+    failures: Path,
     threads: int,
     start_method: str,
     call: Callable,
 ) -> None:
     # Called by the processes' launcher, which pickles results into a pipe that holds 64 KB: none here.
+    end_with_parent()
     torch.set_num_threads(threads)
     # A spawned process would spawn the loader's workers too, each with torch to import.
     multiprocessing.set_start_method(start_method, force=True)
@@ -69,8 +69,9 @@ def _process(
     try:
         call(fabric)
     except errors.FrugalError as error:
-        # An exception reaches the parent as text alone.
-        failure.write_text(json.dumps([type(error).__name__, str(error)]))
+        # An exception reaches the parent as text alone. The first to end has the others ended, in
+        # the midst of writing perhaps.
+        write_json(failures / f"{fabric.global_rank}.json", [type(error).__name__, str(error)])
         raise
 
 

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import multiprocessing
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from frugalvit.data.decode import Decoded, box_in_square, decode_array, decode_i
 from frugalvit.data.items import Box, Item
 from frugalvit.data.progress import Progress
 from frugalvit.errors import DataError
+from frugalvit.parent import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def _tasks(arrays: dict[str, Path], items: Sequence[Item], square: Square) -> It
 def _parallel(tasks: Sequence[_Task], workers: int) -> Iterable[tuple[int, list[Outcome]]]:
     # Spawned: torch's threads may be running here, and a fork would inherit their locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         pending = set()
         try:
             for task in tasks:
@@ -135,17 +135,6 @@ def _parallel(tasks: Sequence[_Task], workers: int) -> Iterable[tuple[int, list[
             ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Let a worker end when the process that started it was killed: it would wait for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:

@@ -24,7 +24,7 @@ def read_index(path: str | Path) -> pd.DataFrame:
 class Store:
     """A prepared dataset, opened without reading its images.
 
-    Pickles small: another process maps the files anew.
+    Pickles small: another process opens the files anew.
 
     Raises:
         DataError: the folder holds no complete store.

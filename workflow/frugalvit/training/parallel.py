@@ -68,7 +68,8 @@ class Share:
         own = values.mean(dim=0)
         if self.count == 1:
             return own
-        whole = self.fabric.all_reduce(own.detach() * self._weight, reduce_op="sum")
+        whole = own.detach() * self._weight
+        torch.distributed.all_reduce(whole)  # Fabric's has every process wait for all, each step
         return whole + (own - own.detach())
 
     def totals(

@@ -139,6 +139,8 @@ def train_run(
         base=[base_card["architecture"], base_card["preprocessing"]],
         pixels=hashlib.sha256(store.images("train")[:1].tobytes()).hexdigest(),
         precision=str(fabric._precision.precision),
+        # Each process draws its own: with another number of them other numbers would follow.
+        processes=fabric.world_size if _draws(settings) else 1,
         sources=sources,
     )
     objectives = objective_for(settings, model, teacher)
@@ -190,6 +192,11 @@ def run_card(
         "resumed_after": progress.resumed_after,
         "environment": environment(),
     }
+
+
+def _draws(settings: dict) -> bool:
+    """Whether training draws for each image, besides its augmentation."""
+    return bool(settings.get("dropout") or settings.get("stochastic_depth"))
 
 
 def _kept(progress: Progress) -> dict[str, float]:
