@@ -178,8 +178,11 @@ def test_a_mistake_in_the_config_is_one_line(copied):
     done = snakemake(copied, *TINY, "--dry-run")
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if "error" in line]
-    assert told == ["error in the configuration: experiments.frozen.epoch: unknown key; did you mean "
-                    "'epochs'?"]  # fmt: skip
+    lines = (copied / STUDY).read_text().splitlines()
+    assert told == [
+        "error in the configuration: experiments.frozen.epoch: unknown key; did you mean 'epochs'? "
+        f"(line {lines.index('    epoch: 3') + 1} of {STUDY})"
+    ]
     assert "Traceback" not in done.stderr
 
 
