@@ -6,6 +6,7 @@ Fabric is imported here alone; other modules take it from here.
 import logging
 import resource
 import sys
+from typing import Any
 
 import torch
 
@@ -75,6 +76,18 @@ def make_fabric(
         # A cluster's job is one task: its processes are ours to start, not srun's.
         plugins=[LightningEnvironment()],
     )
+
+
+def training_fabric(granted: Any, threads: int, precision: str) -> Fabric:
+    """`make_fabric` for a job that may train in several processes.
+
+    Args:
+        granted: the job's resources: `gpu`, `gpu_asked`, `cpu_processes`.
+        threads: CPU threads granted.
+        precision: as for `make_fabric`.
+    """
+    asked, processes = granted.gpu_asked, granted.cpu_processes
+    return make_fabric(granted.gpu, threads, precision, asked=asked, cpu_processes=processes)
 
 
 def _devices(gpus: int, threads: int, cpu_processes: int) -> tuple[str, int | list[int]]:

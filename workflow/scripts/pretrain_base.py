@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frugalvit.devices import make_fabric
+from frugalvit.devices import training_fabric
 from frugalvit.job import run_job
 from frugalvit.models.export import export_random
 from frugalvit.processes import launch
@@ -12,14 +12,7 @@ from frugalvit.training.runs import RunFiles, train_run
 def main(snakemake):
     settings = snakemake.params.settings
     folder = Path(snakemake.output.weights).parent
-    granted = snakemake.resources
-    fabric = make_fabric(
-        granted.gpu,
-        snakemake.threads,
-        settings["precision"],
-        asked=granted.gpu_asked,
-        cpu_processes=granted.cpu_processes,
-    )
+    fabric = training_fabric(snakemake.resources, snakemake.threads, settings["precision"])
     export_random(snakemake.params.base, folder / "random", seed=settings["seed"])
     files = RunFiles(
         folder=folder,

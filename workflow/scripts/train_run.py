@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frugalvit.devices import make_fabric
+from frugalvit.devices import training_fabric
 from frugalvit.job import run_job
 from frugalvit.processes import launch
 from frugalvit.training.runs import RunFiles, read_choice, reuse_run, train_run
@@ -18,14 +18,7 @@ def main(snakemake):
         if choice.twin:
             reuse_run(folder.parent / choice.twin, folder, run["run"])
             return
-    granted = snakemake.resources
-    fabric = make_fabric(
-        granted.gpu,
-        snakemake.threads,
-        settings["precision"],
-        asked=granted.gpu_asked,
-        cpu_processes=granted.cpu_processes,
-    )
+    fabric = training_fabric(snakemake.resources, snakemake.threads, settings["precision"])
     files = RunFiles(
         folder=folder,
         store=Path(snakemake.input.store[0]).parent,
