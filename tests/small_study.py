@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+
 from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
 from frugalvit.devices import make_fabric
@@ -50,6 +53,20 @@ def files_of(study, folder, cached=True):
 
 def weights_bytes(folder):
     return (folder / "weights.safetensors").read_bytes()
+
+
+def weights_of(folder):
+    """A run's weights, without what no loss depends on.
+
+    A key's bias adds the same to all of a query's scores: its gradient is rounding alone, which AdamW
+    makes into steps of full size.
+    """
+    weights = load_file(folder / "weights.safetensors")
+    for name in weights:
+        if name.endswith("in_proj_bias"):
+            query, _, value = weights[name].chunk(3)
+            weights[name] = torch.cat([query, value])
+    return weights
 
 
 class KilledError(BaseException):

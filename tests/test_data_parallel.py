@@ -13,7 +13,6 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from frugalvit import gpus
 from frugalvit.devices import make_fabric
@@ -21,7 +20,7 @@ from frugalvit.errors import TrainingError
 from frugalvit.processes import launch
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.runs import train_run
-from tests.small_study import files_of
+from tests.small_study import files_of, weights_of
 from tests.test_exits import HEADS
 from tests.test_exits import settings_for as exits_settings
 from tests.test_halting_training import settings_for as halting_settings
@@ -49,20 +48,6 @@ def cases():
             distillation={"weight": 0.5}, **BATCH,
         ),
     }  # fmt: skip
-
-
-def weights_of(folder):
-    """A run's weights, without what no loss depends on.
-
-    A key's bias adds the same to all of a query's scores: its gradient is rounding alone, which AdamW
-    makes into steps of full size.
-    """
-    weights = load_file(folder / "weights.safetensors")
-    for name in weights:
-        if name.endswith("in_proj_bias"):
-            query, _, value = weights[name].chunk(3)
-            weights[name] = torch.cat([query, value])
-    return weights
 
 
 def largest_difference(one, other):

@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.prepare import prepare
@@ -22,6 +21,7 @@ from frugalvit.models.trained import load_run
 from frugalvit.processes import launch
 from frugalvit.study import load_study
 from frugalvit.training.runs import RunFiles, train_run
+from tests.small_study import weights_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # The first is what the others are held against; the second differs from it by rounding alone.
@@ -58,16 +58,6 @@ def train_all(fabric: Fabric, folder: Path, place: Path, optimizer: str) -> None
         )
         one_epoch = settings | {"schedule": [phase]}
         train_run(fabric, run, one_epoch, files, batch_size=64, workers=0, code="benchmark")
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    """Weights without the keys' biases, on which no output depends."""
-    weights = load_file(folder / "weights.safetensors")
-    for name in weights:
-        if name.endswith("in_proj_bias"):
-            query, _, value = weights[name].chunk(3)
-            weights[name] = torch.cat([query, value])
-    return weights
 
 
 def logits_of(folder: Path, store: Store) -> torch.Tensor:
