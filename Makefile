@@ -83,7 +83,7 @@ digits-base: $(VENV)/.run
 	cp $(PRETRAINING)/weights.safetensors $(PRETRAINING)/card.json config/bases/digits/
 
 config-docs: $(VENV)/.run
-	$(VENV)/bin/python -m frugalvit.config_docs config/README.md
+	$(VENV)/bin/python -m frugalvit.config.docs config/README.md
 
 # After a change of pyproject.toml or envs/constraints.txt.
 lock: $(VENV)/.run

@@ -10,12 +10,12 @@ min_version("9.20")
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from frugalvit.config_lines import located
-from frugalvit.digest import script_digest as digest
+from frugalvit.config.lines import located
+from frugalvit.jobs.digest import script_digest as digest
 from frugalvit.errors import FrugalError
-from frugalvit.job import share_library
-from frugalvit.schema import merge, read_yaml, retype
-from frugalvit.study import holds_results_only, load_study
+from frugalvit.jobs.run import share_library
+from frugalvit.config.schema import merge, read_yaml, retype
+from frugalvit.config.study import holds_results_only, load_study
 
 share_library()
 

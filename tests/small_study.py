@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from frugalvit.config.schema import validate
 from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.models.base import build_from_base, load_base
-from frugalvit.schema import validate
 from frugalvit.training.features import extract_to_file, image_sets
 from frugalvit.training.loop import Trainer
 from frugalvit.training.runs import RunFiles

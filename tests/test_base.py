@@ -13,10 +13,14 @@ from torchvision.models._api import BUILTIN_MODELS, register_model
 from torchvision.transforms._presets import ImageClassification
 
 from frugalvit.errors import ConfigError, WeightsError
-from frugalvit.models import published
 from frugalvit.models.base import build_from_base, load_base, load_card
 from frugalvit.models.export import export_base, export_random
-from frugalvit.models.published import fetch, from_torchvision, weights_member
+from frugalvit.models.weights import torchvision_weights
+from frugalvit.models.weights.torchvision_weights import (
+    fetch,
+    from_torchvision,
+    weights_member,
+)
 from frugalvit.training.freezing import freeze_check
 
 SHAPE = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 24}
@@ -70,7 +74,7 @@ def publisher(tmp_path, monkeypatch):
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/{file.name}"
         monkeypatch.setattr(SmallWeights.IMAGENET1K_V1.value, "url", url)
-        monkeypatch.setattr(published, "WAIT", 0.01)
+        monkeypatch.setattr(torchvision_weights, "WAIT", 0.01)
         yield file, requests
         server.shutdown()
         thread.join()
@@ -115,7 +119,7 @@ def test_a_damaged_download_is_fetched_again_or_refused(tmp_path, publisher):
     file.write_bytes(b"tampered with")
     with pytest.raises(WeightsError, match=r"invalid hash.*put vit_test-.*into the mirror"):
         fetch(member, cache=tmp_path)
-    assert len(requests) == 1 + published.ATTEMPTS
+    assert len(requests) == 1 + torchvision_weights.ATTEMPTS
     assert not list(tmp_path.glob("*.pth*"))
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from frugalvit.errors import DataError
-from frugalvit.inference.calibration import (
+from frugalvit.methods.early_exit.calibration import (
     MINIMUM_IMAGES,
     fit_temperatures,
     for_budget,
@@ -14,7 +14,12 @@ from frugalvit.inference.calibration import (
     split_calibration,
     threshold_curve,
 )
-from frugalvit.inference.criteria import CRITERIA, NEVER, first_exits, score_exits
+from frugalvit.methods.early_exit.criteria import (
+    CRITERIA,
+    NEVER,
+    first_exits,
+    score_exits,
+)
 
 EXITS, CLASSES = 4, 5
 GFLOPS, FULL_GFLOPS = [1.0, 2.0, 3.0, 4.25], 4.0

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from frugalvit.study import load_study
+from frugalvit.config.study import load_study
 
 CAPTIONS = sorted((Path(__file__).resolve().parents[1] / "workflow" / "report").glob("*.rst"))
 STUDY = {

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from frugalvit import card
-from frugalvit.card import atomic_path, write_json
+from frugalvit import files
 from frugalvit.data.prepare import prepare
+from frugalvit.files import atomic_path, write_json
 from tests.imagefolders import settings
 from tests.workflows import ROOT
 
@@ -21,7 +21,7 @@ WRITERS = {
     "copyfile", "open_memmap", "save_safetensors", "savefig", "to_csv", "write_bytes", "write_text",
 }  # fmt: skip
 WRITERS |= {"np.save", "torch.save"}
-# Unfinished downloads are kept on purpose; card.py is what makes the others whole; a log is no result;
+# Unfinished downloads are kept on purpose; files.py is what makes the others whole; a log is no result;
 # token grids are scratch, removed with their folder; the store's arrays are temporary, of `prepare`.
 APART = {"data/download.py", "card.py", "job.py", "training/stage.py", "data/packing.py"}
 
@@ -79,7 +79,7 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path,
         told.append((kind, target.exists()))
         fsync(handle)
 
-    monkeypatch.setattr(card.os, "fsync", watched)
+    monkeypatch.setattr(files.os, "fsync", watched)
     with atomic_path(target) as temporary:
         temporary.write_text("1")
         assert not target.exists()
@@ -101,13 +101,13 @@ def test_a_store_has_an_index_only_while_it_is_whole(tmp_path, monkeypatch):
     dataset = settings(source="digits", name="digits")
     prepare(dataset, tmp_path / "raw", tmp_path / "store")
     order = []
-    put = card.put_in_place
+    put = files.put_in_place
 
     def watched(temporary, path):
         order.append((path.name, (tmp_path / "store" / "index.csv").exists()))
         put(temporary, path)
 
-    monkeypatch.setattr(card, "put_in_place", watched)
+    monkeypatch.setattr(files, "put_in_place", watched)
     prepare(dataset, tmp_path / "raw", tmp_path / "store")
     assert {name for name, _ in order[:3]} == {"train.npy", "valid.npy", "test.npy"}
     assert [name for name, _ in order[3:]] == ["report.json", "index.csv"]
@@ -163,7 +163,7 @@ def test_a_file_is_written_where_a_lock_keeps_every_other_descriptor_out(tmp_pat
         if not released:
             raise PermissionError
 
-    monkeypatch.setattr(card, "release", released.append)
+    monkeypatch.setattr(files, "release", released.append)
     monkeypatch.setattr(Path, "write_bytes", refused)
     write_json(tmp_path / "a.json", 1)
     assert len(released) == 1

@@ -6,10 +6,15 @@ import re
 import pytest
 import yaml
 
-from frugalvit.config_docs import document
+from frugalvit.config.docs import document
+from frugalvit.config.schema import (
+    load_schema,
+    read_yaml,
+    retype,
+    validate,
+)
+from frugalvit.config.study import load_study
 from frugalvit.errors import ConfigError
-from frugalvit.schema import load_schema, read_yaml, retype, validate
-from frugalvit.study import load_study
 from tests.workflows import ROOT
 
 STUDIES = sorted((ROOT / "config").rglob("*.yaml"))

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from frugalvit.errors import ConfigError
-from frugalvit.inference.criteria import CRITERIA, NEVER, decide, first_exits, score_exits, step_of
+from frugalvit.methods.early_exit.criteria import (
+    CRITERIA,
+    NEVER,
+    decide,
+    first_exits,
+    score_exits,
+    step_of,
+)
 
 EXITS, CLASSES = 4, 3
 HALF_QUARTERS = torch.tensor([0.5, 0.25, 0.25]).log()

@@ -14,10 +14,10 @@ import psutil
 import pytest
 import torch
 
-from frugalvit import gpus
-from frugalvit.devices import make_fabric
+from frugalvit.devices import gpus
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import TrainingError
-from frugalvit.processes import launch
+from frugalvit.jobs.processes import launch
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.runs import train_run
 from tests.small_study import files_of, weights_of
@@ -153,7 +153,7 @@ def test_a_grant_smaller_than_asked_is_said_and_used(
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     monkeypatch.setattr(gpus, "_claimed", {})
     monkeypatch.setattr(gpus, "_held", [])
-    monkeypatch.setattr("frugalvit.devices.Fabric", lambda **options: made.update(options))
+    monkeypatch.setattr("frugalvit.devices.fabric.Fabric", lambda **options: made.update(options))
     with caplog.at_level(logging.WARNING):
         make_fabric(granted, 1, "32-true", asked=asked)
     assert len(made["devices"]) == min(granted, visible)

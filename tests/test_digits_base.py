@@ -6,9 +6,9 @@ import warnings
 import pytest
 from safetensors.numpy import load_file
 
-from frugalvit.card import environment
-from frugalvit.schema import read_yaml
-from frugalvit.study import load_study
+from frugalvit.config.schema import read_yaml
+from frugalvit.config.study import load_study
+from frugalvit.provenance import environment
 from tests.workflows import ROOT, copy_workflow, run
 
 SHIPPED = ROOT / "config" / "bases" / "digits"

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 import yaml
 
-from frugalvit import digest
+from frugalvit.jobs import digest
 from tests.workflows import ROOT
 
 ENVS = ROOT / "envs"

@@ -6,9 +6,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.evaluation.cost import COLUMNS
-from frugalvit.evaluation.exit_cost import exit_flops, head_flops, measure_points
+from frugalvit.evaluation.timing import measure_points
+from frugalvit.methods.early_exit.exit_flops import exit_flops, head_flops
+from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.models.backbone import build
-from frugalvit.models.exits import EarlyExits
 from frugalvit.models.flops import num_tokens, vit_flops
 
 ARCHITECTURE = {

@@ -10,17 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frugalvit.card import write_csv
 from frugalvit.errors import DataError
 from frugalvit.figures import (
+    panel,
+    point_words,
+    style,
+)
+from frugalvit.files import write_csv
+from frugalvit.methods.early_exit.figures import (
     exit_accuracy,
-    exit_axis,
     exit_calibration,
     exit_depth,
     exit_images,
-    exit_points,
     exit_tradeoff,
-    style,
 )
 from tests import exit_tables as made
 from tests import figure_tables
@@ -154,7 +156,7 @@ def test_the_chosen_point_is_named_with_its_guarantee():
     ],
 )
 def test_confidence_is_that_of_the_target(targets, delta):
-    assert exit_points.delta_of(0.02, targets) == delta
+    assert point_words.delta_of(0.02, targets) == delta
 
 
 def test_points_lost_are_each_seeds_own():
@@ -171,12 +173,12 @@ def test_a_curve_keeps_to_values_that_all_seeds_reached():
     fewer = points[
         ~((points["seed"] == 1) & (points["setting"] == "margin") & (points["value"] > 0.5))
     ]
-    assert list(exit_points.curve(points, "margin").index) == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    assert list(exit_points.curve(fewer, "margin").index) == [0.4, 0.5]
+    assert list(point_words.curve(points, "margin").index) == [0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert list(point_words.curve(fewer, "margin").index) == [0.4, 0.5]
     alone = points[
         (points["setting"] == "margin") & (points["value"] > 0.5) == (points["seed"] == 1)
     ]
-    assert len(exit_points.curve(alone[alone["setting"] == "margin"], "margin")) == 6
+    assert len(point_words.curve(alone[alone["setting"] == "margin"], "margin")) == 6
 
 
 def test_latency_has_a_panel_only_where_it_was_measured():
@@ -340,9 +342,9 @@ def test_a_bad_exit_class_or_picture_is_named():
 
 def test_labels_find_free_places():
     taken = [(0.0, 0.0, 9.0, 20.0), (11.0, 0.0, 20.0, 20.0)]
-    box = exit_axis.place_label((1.5, 2.0), (10.0, 10.0), taken, (20.0, 20.0))
-    assert all(exit_axis.overlap(box, other) == 0 for other in taken)
-    corner = exit_axis.place_label((6.0, 3.0), (20.0, 0.0), [], (20.0, 20.0))
+    box = panel.place_label((1.5, 2.0), (10.0, 10.0), taken, (20.0, 20.0))
+    assert all(panel.overlap(box, other) == 0 for other in taken)
+    corner = panel.place_label((6.0, 3.0), (20.0, 0.0), [], (20.0, 20.0))
     assert corner[0] >= 0 and corner[1] >= 0 and corner[2] <= 20 and corner[3] <= 20
 
 

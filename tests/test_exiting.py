@@ -4,10 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from frugalvit.inference.criteria import CRITERIA, NEVER, decide, log_probabilities, score_exits
-from frugalvit.inference.exiting import Exiting
+from frugalvit.methods.early_exit.criteria import (
+    CRITERIA,
+    NEVER,
+    decide,
+    log_probabilities,
+    score_exits,
+)
+from frugalvit.methods.early_exit.exiting import Exiting
+from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.models.backbone import build
-from frugalvit.models.exits import EarlyExits
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 6, "num_heads": 2, "hidden_dim": 16,

@@ -7,20 +7,20 @@ import pandas as pd
 import pytest
 import torch
 
+from frugalvit.config.experiments import run_settings
+from frugalvit.config.schema import merge, validate
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError
+from frugalvit.evaluation.predict import predict, predict_from_features
 from frugalvit.evaluation.probes import probe_blocks
-from frugalvit.experiments import run_settings
-from frugalvit.inference.predict import predict, predict_from_features
+from frugalvit.methods.early_exit.model import EarlyExits, exit_blocks
+from frugalvit.methods.early_exit.objective import ExitClassification
+from frugalvit.methods.trained import load_run
 from frugalvit.models.backbone import build
 from frugalvit.models.base import load_base
-from frugalvit.models.exits import EarlyExits, exit_blocks
-from frugalvit.models.trained import load_run
-from frugalvit.schema import merge, validate
-from frugalvit.training.objectives import ExitClassification
 from frugalvit.training.runs import RunFiles, train_run
 from tests.small_study import KilledError, files_of, killed_after, weights_bytes
 

@@ -13,7 +13,6 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from frugalvit.card import write_csv
 from frugalvit.errors import ConfigError, DataError
 from frugalvit.figures import (
     confusion,
@@ -22,10 +21,11 @@ from frugalvit.figures import (
     mistakes,
     reliability,
     schedules,
-    splits,
+    split_images,
     style,
     tables,
 )
+from frugalvit.files import write_csv
 from tests import figure_tables as made
 
 WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
@@ -61,8 +61,8 @@ def every_figure(classes: list[str], seeds: int, accuracy: float, width: float) 
         "confusion": confusion.draw(results, classes, **names),
         "mistakes": mistakes.draw(made.thumbnails(results), results, classes, **names),
         "reliability": reliability.draw(results, **names),
-        "samples": splits.draw_samples(samples, table, study="made_up", width_mm=width),
-        "class_counts": splits.draw_class_counts(table, study="made_up", width_mm=width),
+        "samples": split_images.draw_samples(samples, table, study="made_up", width_mm=width),
+        "class_counts": split_images.draw_class_counts(table, study="made_up", width_mm=width),
         "schedules": schedules.draw(summary, study="made_up", shown=None, width_mm=width),
         "grid": grid.draw(points, images=30, **names),
     }
@@ -169,7 +169,7 @@ def test_no_test_images_are_said():
         mistakes.draw(made.thumbnails(results), results, DIGITS, **names),
     ):
         assert "no test images" in words(figure)
-    assert "60 training" in words(splits.draw_class_counts(table, study="x", width_mm=170))
+    assert "60 training" in words(split_images.draw_class_counts(table, study="x", width_mm=170))
     summary = made.summary({"frozen": 0.5}, [0], test=False).assign(train_seconds=np.nan)
     assert "validation" in words(schedules.draw(summary, study="x", shown=None, width_mm=170))
 
@@ -250,7 +250,7 @@ def test_an_image_shows_once_among_the_mistakes():
 
 def test_a_class_may_be_called_none(tmp_path):
     write_csv(tmp_path / "a.csv", made.assignments(["None", "NA", "1"], (1, 1, 1)))
-    table = tables.read_table(tmp_path / "a.csv", splits.ASSIGNMENT_COLUMNS)
+    table = tables.read_table(tmp_path / "a.csv", split_images.ASSIGNMENT_COLUMNS)
     assert tables.class_names(table) == ["None", "NA", "1"]
 
 
@@ -269,7 +269,7 @@ def test_a_bad_table_is_one_line_with_its_name(tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(DataError, match=message) as caught:
-        tables.read_table(path, splits.ASSIGNMENT_COLUMNS)
+        tables.read_table(path, split_images.ASSIGNMENT_COLUMNS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -3,8 +3,13 @@
 import torch
 from torch import nn
 
+from frugalvit.methods.avit.model import (
+    AViT,
+    HaltingState,
+    target_distribution,
+    tokens_per_block,
+)
 from frugalvit.models.backbone import build
-from frugalvit.models.halting import AViT, HaltingState, target_distribution, tokens_per_block
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 4, "num_heads": 2, "hidden_dim": 16,

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from frugalvit.errors import ConfigError
-from frugalvit.models.flops import vit_flops
-from frugalvit.models.halting import Halted, target_distribution
-from frugalvit.training.halting_objective import (
+from frugalvit.methods.avit.model import Halted, target_distribution
+from frugalvit.methods.avit.objective import (
     AIM,
     HaltingClassification,
     WarmUp,
@@ -18,6 +17,7 @@ from frugalvit.training.halting_objective import (
     divergence,
     ponder_weight,
 )
+from frugalvit.models.flops import vit_flops
 
 ARCHITECTURE = {
     "image_size": 8, "patch_size": 4, "num_layers": 3, "num_heads": 2, "hidden_dim": 8,

@@ -9,19 +9,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from frugalvit.card import sha256_file
+from frugalvit.config.experiments import run_settings
+from frugalvit.config.schema import merge, validate
+from frugalvit.config.token_keys import of_training
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store
-from frugalvit.devices import make_fabric
-from frugalvit.experiments import run_settings
-from frugalvit.inference.packing import Packed
-from frugalvit.inference.token_points import answer, image_gflops
+from frugalvit.devices.fabric import make_fabric
+from frugalvit.files import sha256_file
+from frugalvit.methods.avit.model import AViT
+from frugalvit.methods.avit.objective import LARGEST_STEP
+from frugalvit.methods.avit.packing import Packed
+from frugalvit.methods.tokens.points import answer, image_gflops
+from frugalvit.methods.trained import load_run
 from frugalvit.models.base import load_base
-from frugalvit.models.halting import AViT
-from frugalvit.models.trained import load_run
-from frugalvit.schema import merge, validate
-from frugalvit.token_keys import of_training
-from frugalvit.training.halting_objective import LARGEST_STEP
 from frugalvit.training.runs import train_run
 from tests.small_study import KilledError, files_of, killed_after, weights_bytes
 

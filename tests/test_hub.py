@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
+from frugalvit.config.schema import read_yaml, validate
+from frugalvit.config.study import load_study
 from frugalvit.data import download
 from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.models.backbone import class_token
 from frugalvit.models.base import build_from_base, load_card
 from frugalvit.models.export import export_base
-from frugalvit.schema import read_yaml, validate
-from frugalvit.study import load_study
 from tests.workflows import ROOT, copy_workflow, planned
 
 REPOSITORY = "owner/vit_tiny.fb_in1k"

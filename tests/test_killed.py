@@ -16,16 +16,16 @@ import psutil
 import pytest
 import torch
 
+from frugalvit.config.experiments import run_settings
+from frugalvit.config.schema import merge, validate
+from frugalvit.config.token_keys import of_training
 from frugalvit.data.archives import extract_archive
 from frugalvit.data.download import fetch_file
 from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import DataError
-from frugalvit.experiments import run_settings
 from frugalvit.models.base import build_from_base, load_base
-from frugalvit.schema import merge, validate
-from frugalvit.token_keys import of_training
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.features import extract_to_file, image_sets
 from frugalvit.training.runs import train_run

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from frugalvit.data.arrays import create_array
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.feature_files import read_features
-from frugalvit.data.packing import create_array
 from frugalvit.data.store import COLUMNS, Store
 from frugalvit.errors import DataError
 

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 
-from frugalvit.lock import exclusive
+from frugalvit.jobs.lock import exclusive
 
 PATIENCE = 60  # seconds; the machine may be busy
 PROCESSES = multiprocessing.get_context("fork")
@@ -50,7 +50,7 @@ def count_up(path, times):
 
 
 def test_no_two_processes_are_ever_inside(tmp_path, monkeypatch):
-    monkeypatch.setattr("frugalvit.lock.POLL", 0.0)
+    monkeypatch.setattr("frugalvit.jobs.lock.POLL", 0.0)
     path = tmp_path / "number"
     path.write_text("0")
     counting = [PROCESSES.Process(target=count_up, args=(path, 40)) for _ in range(3)]

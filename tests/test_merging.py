@@ -9,9 +9,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.errors import ConfigError
+from frugalvit.methods.token_merging.model import (
+    TokenMerging,
+    match,
+    merge,
+)
 from frugalvit.models.backbone import build, embed
 from frugalvit.models.flops import vit_flops
-from frugalvit.models.merging import TokenMerging, match, merge
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 4, "num_heads": 2, "hidden_dim": 16,

@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, f1_score
 
-from frugalvit.columns import OPERATING_POINTS
-from frugalvit.inference.criteria import CRITERIA, NEVER, decide
-from frugalvit.inference.operating_points import (
+from frugalvit.methods.early_exit.criteria import (
+    CRITERIA,
+    NEVER,
+    decide,
+)
+from frugalvit.methods.early_exit.points import (
     EVALUATED,
     Costs,
     Point,
@@ -23,7 +26,8 @@ from frugalvit.inference.operating_points import (
     full_point,
     risk_point,
 )
-from frugalvit.inference.risk import Certificate
+from frugalvit.methods.early_exit.risk import Certificate
+from frugalvit.words import OPERATING_POINTS
 
 CLASSES = 5
 COSTS = Costs(blocks=[1, 2, 4, 6], gflops=[1.0, 2.0, 4.0, 6.25], full_gflops=6.0)

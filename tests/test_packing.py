@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from frugalvit.inference.packing import Packed
+from frugalvit.methods.avit.model import AViT, tokens_per_block
+from frugalvit.methods.avit.packing import Packed
 from frugalvit.models.backbone import build
-from frugalvit.models.halting import AViT, tokens_per_block
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 6, "num_heads": 2, "hidden_dim": 16,

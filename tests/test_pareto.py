@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frugalvit.figures import pareto, style, token_columns, token_table
+from frugalvit.figures import (
+    comparison,
+    pareto,
+    style,
+)
+from frugalvit.methods.tokens.figures import token_table
 from tests import token_tables as made
 from tests.test_avit_figures import check_texts
 from tests.test_figures import words
@@ -25,7 +30,7 @@ def figure_of(tables, experiments=SHOWN, width: float = 170):
 
 def shares_of(tables, experiments=SHOWN) -> pd.DataFrame:
     """All points as shares, a row a run."""
-    return token_columns.compared(*tables, experiments, "test", BATCH)
+    return comparison.compared(*tables, experiments, "test", BATCH)
 
 
 STUDIES = {
@@ -54,10 +59,10 @@ def test_texts_stay_on_the_page_and_apart(study):
 def test_a_point_is_dominated_by_one_as_cheap_and_better():
     cost = pd.Series([1.0, 2.0, 2.0, 3.0, 4.0, np.nan, 1.0])
     accuracy = pd.Series([0.5, 0.7, 0.6, 0.7, 0.9, 1.0, 0.5])
-    kept = token_columns.non_dominated(cost, accuracy)
+    kept = comparison.non_dominated(cost, accuracy)
     # Equal points do not dominate each other; a point without a cost is none.
     assert kept.tolist() == [True, True, False, False, True, False, True]
-    more = token_columns.non_dominated(cost, accuracy, less=False)
+    more = comparison.non_dominated(cost, accuracy, less=False)
     assert more.tolist() == [False, False, False, False, True, False, False]
 
 
@@ -86,7 +91,7 @@ def test_times_are_shares_of_the_model_timed_beside():
 
 def test_plain_models_are_shares_of_the_uncut_ones():
     table = shares_of(made.study(PLAIN, ["avit"], 3)).query("kind != 'avit'")
-    means = table.groupby("experiment")[list(token_columns.SHARES)].mean()
+    means = table.groupby("experiment")[list(comparison.SHARES)].mean()
     assert means.loc["plain"].tolist() == pytest.approx([1, 1, 1])
     assert means.at["first_four", "gflops"] == pytest.approx(4 / 6)
     assert means.at["first_four", "images_per_s"] > 1
@@ -112,11 +117,11 @@ def test_of_early_exits_the_criterion_in_use_is_compared():
 def test_curves_keep_to_values_that_all_seeds_have():
     rows = shares_of(made.study({"plain": None}, ["merging"], 2))
     fewer = rows[~((rows["run"] == "merging-s1") & (rows["value"] == 8))]
-    table = token_columns.over_seeds(fewer)
+    table = comparison.over_seeds(fewer)
     assert table["value"].dropna().tolist() == [2, 4, 12]
-    assert token_columns.over_seeds(rows)["value"].dropna().tolist() == [2, 4, 8, 12]
+    assert comparison.over_seeds(rows)["value"].dropna().tolist() == [2, 4, 8, 12]
     alone = rows[(rows["value"] <= 4) == (rows["run"] == "merging-s1")]
-    assert len(token_columns.over_seeds(alone[alone["experiment"] == "merging"])) == 4
+    assert len(comparison.over_seeds(alone[alone["experiment"] == "merging"])) == 4
 
 
 def test_panels_and_their_words():

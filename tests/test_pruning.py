@@ -9,10 +9,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.errors import ConfigError
+from frugalvit.methods.token_pruning.model import (
+    TokenPruning,
+    class_attention,
+    default_blocks,
+    prune,
+)
 from frugalvit.models.attention import query_key_value
 from frugalvit.models.backbone import build, embed
 from frugalvit.models.flops import vit_flops
-from frugalvit.models.pruning import TokenPruning, class_attention, default_blocks, prune
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 4, "num_heads": 2, "hidden_dim": 16,

@@ -12,10 +12,20 @@ import torch
 import torch.nn.functional as F
 
 from frugalvit.errors import ConfigError
-from frugalvit.inference import risk
-from frugalvit.inference.criteria import CRITERIA, NEVER, first_exits, score_exits
-from frugalvit.inference.operating_points import correctness
-from frugalvit.inference.risk import certify, minimum_groups, p_value, threshold_grid
+from frugalvit.methods.early_exit import risk
+from frugalvit.methods.early_exit.criteria import (
+    CRITERIA,
+    NEVER,
+    first_exits,
+    score_exits,
+)
+from frugalvit.methods.early_exit.points import correctness
+from frugalvit.methods.early_exit.risk import (
+    certify,
+    minimum_groups,
+    p_value,
+    threshold_grid,
+)
 
 EPSILON, DELTA, DRAWS = 0.03, 0.1, 200
 EXITS, CLASSES = 6, 5

@@ -14,7 +14,7 @@ from PIL import Image
 
 import frugalvit
 from frugalvit.data.prepare import prepare
-from frugalvit.data.sources import download
+from frugalvit.data.sources.listing import download
 from frugalvit.data.splits import require_classes
 from frugalvit.data.store import COLUMNS, Store
 from frugalvit.errors import DataError
@@ -184,7 +184,7 @@ def test_digits_keep_their_boxes_groups_and_classes(tmp_path):
 def test_decoding_needs_neither_torch_nor_pandas():
     """Every worker process imports this; torch would cost each of them seconds and 300 MB."""
     code = (
-        "import sys, frugalvit.data.packing; "
+        "import sys, frugalvit.data.arrays; "
         "sys.exit(bool({'torch', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(frugalvit.__file__).parents[1])}

@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from frugalvit.columns import OPERATING_POINTS
 from frugalvit.data.checks import checks_table
 from frugalvit.evaluation.summary import COLUMNS, summarize
 from frugalvit.figures import checks_table as checks_page
 from frugalvit.figures import results_table
+from frugalvit.words import OPERATING_POINTS
 
 METRICS = {"n": 10, "accuracy": 0.5, "macro_f1": 0.4, "loss": 1.0, "ece": 0.1}
 CARD = {"method": "fine_tune", "train_seconds": 2.0, "peak_memory_mb": 9.0, "device": "cpu"}

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from frugalvit.errors import ConfigError, DataError
-from frugalvit.inference.calibration import split_calibration
-from frugalvit.inference.criteria import CRITERIA, NEVER
-from frugalvit.inference.operating_points import Costs, evaluate_points
-from frugalvit.inference.targets import calibrate, check_targets
+from frugalvit.methods.early_exit.calibration import split_calibration
+from frugalvit.methods.early_exit.criteria import CRITERIA, NEVER
+from frugalvit.methods.early_exit.points import Costs, evaluate_points
+from frugalvit.methods.early_exit.targets import calibrate, check_targets
 
 COSTS = Costs(blocks=[1, 2, 3], gflops=[1.0, 2.0, 3.1], full_gflops=3.0)
 CLASSES = 5

@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from frugalvit.columns import OPERATING_POINTS
 from frugalvit.evaluation.cost import COLUMNS as COST_COLUMNS
 from frugalvit.evaluation.timed_points import (
     TimedRun,
@@ -14,8 +13,9 @@ from frugalvit.evaluation.timed_points import (
     sample_ids,
     with_times,
 )
-from frugalvit.evaluation.tokens import EVALUATED
+from frugalvit.methods.tokens.evaluated import EVALUATED
 from frugalvit.models.flops import vit_flops
+from frugalvit.words import OPERATING_POINTS
 from tests.small_study import ARCHITECTURE
 from tests.token_models import BLOCKS, CLASSES, HOW, model_of, points_of
 

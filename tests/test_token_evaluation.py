@@ -9,9 +9,11 @@ from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import COLUMNS as INDEX_COLUMNS
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import decode
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError
-from frugalvit.evaluation.halting import (
+from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
+from frugalvit.methods.avit.model import target_distribution
+from frugalvit.methods.avit.tables import (
     Halting,
     boxes_in_view,
     check_indices,
@@ -19,11 +21,13 @@ from frugalvit.evaluation.halting import (
     depth_by_box,
     halting_table,
 )
-from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
-from frugalvit.evaluation.tokens import EVALUATED, point_row
-from frugalvit.inference.token_points import Answers, answer, image_gflops
+from frugalvit.methods.tokens.evaluated import EVALUATED, point_row
+from frugalvit.methods.tokens.points import (
+    Answers,
+    answer,
+    image_gflops,
+)
 from frugalvit.models.flops import vit_flops
-from frugalvit.models.halting import target_distribution
 from tests.small_study import ARCHITECTURE
 from tests.token_models import BLOCKS, CLASSES, HOW, points_of
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from frugalvit.config.study import load_study
 from frugalvit.errors import ConfigError
-from frugalvit.study import load_study
 from tests.workflows import ROOT
 
 HEAD, ALL = {"train": "head", "epochs": 1}, {"train": "all", "epochs": 1}

@@ -9,22 +9,22 @@ import pandas as pd
 import pytest
 import torch
 
+from frugalvit.config.experiments import run_settings
+from frugalvit.config.schema import merge, validate
 from frugalvit.data.batches import ImageSet, batches
-from frugalvit.data.digits import draw
 from frugalvit.data.feature_files import read_features
+from frugalvit.data.sources.scattered_digits import draw
 from frugalvit.data.store import Store
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError, TrainingError
-from frugalvit.experiments import run_settings
-from frugalvit.inference.predict import predict, predict_from_features
+from frugalvit.evaluation.predict import predict, predict_from_features
+from frugalvit.methods.trained import load_run
 from frugalvit.models.backbone import forward_intermediates, logits_from_class_token
 from frugalvit.models.base import build_from_base, load_base
-from frugalvit.models.trained import load_run
-from frugalvit.schema import merge, validate
 from frugalvit.training import loop
+from frugalvit.training.phases import Patience, rate_factor
 from frugalvit.training.runs import train_run
 from frugalvit.training.search import kept_epoch, select_point
-from frugalvit.training.stage import Patience, rate_factor
 from tests.small_study import KilledError, files_of, killed_after, weights_bytes
 
 HEAD, ALL, LAST_TWO = "head", "all", {"blocks": 2}

@@ -20,7 +20,7 @@ from transformers import (
 
 from frugalvit.errors import WeightsError
 from frugalvit.models.backbone import build, class_token
-from frugalvit.models.weights import load_file
+from frugalvit.models.weights.load import load_file
 
 TOLERANCE = {"atol": 1e-4, "rtol": 0}
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 3, "num_heads": 4}

@@ -10,11 +10,15 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import VisionTransformer, resnet18
 
-from frugalvit.card import sha256_file
 from frugalvit.errors import WeightsError
+from frugalvit.files import sha256_file
 from frugalvit.models.backbone import build
-from frugalvit.models.files import load_into, read_tensors, save
-from frugalvit.models.weights import load_file, random
+from frugalvit.models.weights.load import load_file, random
+from frugalvit.models.weights.tensors import (
+    load_into,
+    read_tensors,
+    save,
+)
 
 ARCHITECTURE = {
     "image_size": 16,

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from frugalvit.columns import OPERATING_POINTS
+from frugalvit.words import OPERATING_POINTS
 from tests.imagefolders import write_folder
 from tests.workflows import (
     STUDY,

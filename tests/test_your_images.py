@@ -10,14 +10,14 @@ import yaml
 from PIL import Image
 
 from frugalvit.chance import few_images, interval, interval_text, sign_test
-from frugalvit.config_lines import located
+from frugalvit.config.lines import located
+from frugalvit.config.study import load_study
 from frugalvit.data.checks import check
 from frugalvit.data.prepare import prepare
 from frugalvit.data.splits import assign, require_classes
 from frugalvit.data.store import Store
 from frugalvit.errors import ConfigError, DataError
 from frugalvit.figures import checks_table, confusion, paired, pareto, reliability, results_table
-from frugalvit.study import load_study
 from tests.imagefolders import noise, write_folder, write_image
 from tests.workflows import ROOT, copy_workflow, run, snakemake
 

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from frugalvit.inference.token_points import TokenPoint, token_points
+from frugalvit.methods.avit.model import AViT
+from frugalvit.methods.tokens.points import TokenPoint, token_points
 from frugalvit.models.backbone import build
-from frugalvit.models.halting import AViT
 from tests.small_study import ARCHITECTURE
 
 CLASSES, TOKENS, BLOCKS = 10, 10, 3

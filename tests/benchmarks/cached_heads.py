@@ -12,20 +12,20 @@ from pathlib import Path
 
 import torch
 
-from frugalvit.card import environment
+from frugalvit.config.experiments import run_settings
+from frugalvit.config.schema import merge, validate
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.prepare import prepare
-from frugalvit.data.sources import download
+from frugalvit.data.sources.listing import download
 from frugalvit.data.store import Store
-from frugalvit.devices import device_name, make_fabric
-from frugalvit.experiments import run_settings
-from frugalvit.inference.predict import predict, predict_from_features
+from frugalvit.devices.fabric import device_name, make_fabric
+from frugalvit.evaluation.predict import predict, predict_from_features
+from frugalvit.methods.trained import load_run
 from frugalvit.models.base import build_from_base, load_card
 from frugalvit.models.export import export_base
 from frugalvit.models.heads import feature_blocks
-from frugalvit.models.trained import load_run
-from frugalvit.schema import merge, validate
+from frugalvit.provenance import environment
 from frugalvit.training.features import extract_to_file, image_sets
 from frugalvit.training.runs import RunFiles, train_run
 

@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 import yaml
 
+from frugalvit.config.study import load_study
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
-from frugalvit.devices import Fabric, make_fabric
+from frugalvit.devices.fabric import Fabric, make_fabric
+from frugalvit.jobs.processes import launch
+from frugalvit.methods.trained import load_run
 from frugalvit.models.export import export_base
-from frugalvit.models.trained import load_run
-from frugalvit.processes import launch
-from frugalvit.study import load_study
 from frugalvit.training.runs import RunFiles, train_run
 from tests.small_study import weights_of
 

@@ -8,14 +8,15 @@ saved, more early where much is. The criterion is computed in full, and then ove
 import torch
 from torch import Tensor
 
-from frugalvit.card import environment
-from frugalvit.devices import device_name
-from frugalvit.evaluation.exit_cost import exit_flops, measure_points
-from frugalvit.inference.criteria import State, step_of
-from frugalvit.inference.exiting import Exiting
+from frugalvit.devices.fabric import device_name
+from frugalvit.evaluation.timing import measure_points
+from frugalvit.methods.early_exit.criteria import State, step_of
+from frugalvit.methods.early_exit.exit_flops import exit_flops
+from frugalvit.methods.early_exit.exiting import Exiting
+from frugalvit.methods.early_exit.model import EarlyExits, exit_blocks
 from frugalvit.models.backbone import build, named_architecture
-from frugalvit.models.exits import EarlyExits, exit_blocks
 from frugalvit.models.flops import vit_flops
+from frugalvit.provenance import environment
 
 BATCH, CLASSES, SECONDS = 32, 102, 12.0
 SAVED = (0.3, 0.45, 0.6)

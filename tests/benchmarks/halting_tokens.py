@@ -7,13 +7,13 @@ weights are random and depths drawn, ragged within images and between them. Scor
 import torch
 from torch import Tensor
 
-from frugalvit.card import environment
-from frugalvit.devices import device_name
-from frugalvit.evaluation.exit_cost import measure_points
-from frugalvit.inference.packing import Packed
+from frugalvit.devices.fabric import device_name
+from frugalvit.evaluation.timing import measure_points
+from frugalvit.methods.avit.model import AViT, tokens_per_block
+from frugalvit.methods.avit.packing import Packed
 from frugalvit.models.backbone import build, named_architecture
 from frugalvit.models.flops import num_tokens, vit_flops
-from frugalvit.models.halting import AViT, tokens_per_block
+from frugalvit.provenance import environment
 
 CLASSES, SECONDS = 102, 15.0
 BATCHES = {"cpu": (1, 32)}  # a CPU takes minutes for 128

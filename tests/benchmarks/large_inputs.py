@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from frugalvit.card import environment
+from frugalvit.config.schema import validate
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.folders import list_folder, listing_digest
 from frugalvit.data.prepare import prepare
-from frugalvit.devices import device_name
+from frugalvit.devices.fabric import device_name
 from frugalvit.models.backbone import build, named_architecture
 from frugalvit.models.flops import vit_flops
-from frugalvit.schema import validate
+from frugalvit.provenance import environment
 from tests.benchmarks.large_store import (
     CLASSES,
     FIRST,

@@ -21,13 +21,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from frugalvit.card import environment, write_csv
+from frugalvit.config.schema import validate
+from frugalvit.data.arrays import create_array
 from frugalvit.data.batches import ImageSet, batch_order, batches
 from frugalvit.data.checks import check
-from frugalvit.data.packing import create_array
 from frugalvit.data.splits import assign
 from frugalvit.data.store import COLUMNS, Store, read_index
-from frugalvit.schema import validate
+from frugalvit.files import write_csv
+from frugalvit.provenance import environment
 
 CLASSES, SIDE, BATCH, FIRST = 1000, 224, 256, 1440764
 IMAGENET = {"train": 1_281_167, "valid": 50_000, "test": 0}

@@ -3,8 +3,12 @@
 import shutil
 from pathlib import Path
 
-from frugalvit.card import atomic_path, read_json, write_json
-from frugalvit.job import run_job
+from frugalvit.files import (
+    atomic_path,
+    read_json,
+    write_json,
+)
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

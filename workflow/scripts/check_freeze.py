@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from frugalvit.card import write_json
 from frugalvit.data.store import Store, read_index
 from frugalvit.errors import ConfigError
-from frugalvit.evaluation.halting import check_indices
-from frugalvit.inference.targets import check_targets
-from frugalvit.inference.token_points import token_points
-from frugalvit.job import run_job
+from frugalvit.files import write_json
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.avit.objective import check_halting
+from frugalvit.methods.avit.tables import check_indices
+from frugalvit.methods.early_exit.targets import check_targets
+from frugalvit.methods.tokens.points import token_points
+from frugalvit.methods.trained import start_run
 from frugalvit.models.backbone import architecture_of, backbone_of
-from frugalvit.models.trained import start_run
 from frugalvit.training.freezing import freeze_check
-from frugalvit.training.halting_objective import check_halting
 
 
 def main(snakemake):

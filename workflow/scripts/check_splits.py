@@ -4,12 +4,12 @@ import json
 import logging
 from pathlib import Path
 
-from frugalvit.card import write_csv, write_json
 from frugalvit.data.checks import check, checks_table, raise_errors
 from frugalvit.data.splits import assign, require_classes
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import sample_images
-from frugalvit.job import run_job
+from frugalvit.files import write_csv, write_json
+from frugalvit.jobs.run import run_job
 
 log = logging.getLogger(__name__)
 

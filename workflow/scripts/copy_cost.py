@@ -2,8 +2,8 @@
 
 import shutil
 
-from frugalvit.card import atomic_path
-from frugalvit.job import run_job
+from frugalvit.files import atomic_path
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from frugalvit.card import write_json
-from frugalvit.data.sources import download
-from frugalvit.job import run_job
-from frugalvit.mirror import find_mirror
+from frugalvit.data.mirror import find_mirror
+from frugalvit.data.sources.listing import download
+from frugalvit.files import write_json
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

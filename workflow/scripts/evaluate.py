@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import write_csv, write_json
 from frugalvit.data.store import Store, read_index
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
+from frugalvit.evaluation.confident import confident_mistakes
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
-from frugalvit.evaluation.mistakes import confident_mistakes
-from frugalvit.inference.predict import logits_of
-from frugalvit.job import run_job
-from frugalvit.models.trained import load_run
+from frugalvit.evaluation.predict import logits_of
+from frugalvit.files import write_csv, write_json
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.trained import load_run
 
 
 def main(snakemake):

@@ -5,18 +5,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import write_csv, write_json
 from frugalvit.data.store import Store, read_index
-from frugalvit.devices import make_fabric
-from frugalvit.evaluation.exits import costs_of, exits_table, first_and_last
+from frugalvit.devices.fabric import make_fabric
+from frugalvit.evaluation.confident import confident_mistakes
 from frugalvit.evaluation.metrics import classification_metrics, predictions
-from frugalvit.evaluation.mistakes import confident_mistakes
-from frugalvit.inference.criteria import decide
-from frugalvit.inference.operating_points import evaluate_points
-from frugalvit.inference.predict import logits_of
-from frugalvit.inference.targets import calibrate
-from frugalvit.job import run_job
-from frugalvit.models.trained import load_run
+from frugalvit.evaluation.predict import logits_of
+from frugalvit.files import write_csv, write_json
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.early_exit.criteria import decide
+from frugalvit.methods.early_exit.points import evaluate_points
+from frugalvit.methods.early_exit.tables import (
+    costs_of,
+    exits_table,
+    first_and_last,
+)
+from frugalvit.methods.early_exit.targets import calibrate
+from frugalvit.methods.trained import load_run
 
 log = logging.getLogger(__name__)
 

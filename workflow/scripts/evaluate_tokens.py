@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import write_csv, write_json
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store, read_index
-from frugalvit.devices import make_fabric
-from frugalvit.evaluation.halting import Halting
+from frugalvit.devices.fabric import make_fabric
+from frugalvit.evaluation.confident import confident_mistakes
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
-from frugalvit.evaluation.mistakes import confident_mistakes
-from frugalvit.evaluation.tokens import point_row
-from frugalvit.inference.token_points import answer, token_points
-from frugalvit.job import run_job
-from frugalvit.models.trained import load_run
+from frugalvit.files import write_csv, write_json
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.avit.tables import Halting
+from frugalvit.methods.tokens.evaluated import point_row
+from frugalvit.methods.tokens.points import answer, token_points
+from frugalvit.methods.trained import load_run
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Export the base: weights in torchvision's naming, and a card."""
 
-from frugalvit.job import run_job
-from frugalvit.mirror import find_mirror
+from frugalvit.data.mirror import find_mirror
+from frugalvit.jobs.run import run_job
 from frugalvit.models.export import export_base
 from frugalvit.training.freezing import all_freeze_reports
 

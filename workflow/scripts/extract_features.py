@@ -3,11 +3,12 @@
 import time
 from pathlib import Path
 
-from frugalvit.card import environment, write_json
 from frugalvit.data.store import Store
-from frugalvit.devices import device_name, make_fabric
-from frugalvit.job import run_job
+from frugalvit.devices.fabric import device_name, make_fabric
+from frugalvit.files import write_json
+from frugalvit.jobs.run import run_job
 from frugalvit.models.base import build_from_base, load_card
+from frugalvit.provenance import environment
 from frugalvit.training.features import extract_to_file, image_sets
 
 

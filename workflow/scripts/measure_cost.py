@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import write_csv
 from frugalvit.data.store import Store
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.evaluation.cost import COLUMNS, LARGE_BATCH, measure
-from frugalvit.job import run_job
+from frugalvit.files import write_csv
+from frugalvit.jobs.run import run_job
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.base import build_from_base
 from frugalvit.models.flops import vit_flops

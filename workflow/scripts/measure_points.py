@@ -4,12 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import read_json, write_csv
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store, read_index
-from frugalvit.devices import make_fabric
+from frugalvit.devices.fabric import make_fabric
 from frugalvit.evaluation.cost import LARGE_BATCH
-from frugalvit.evaluation.exit_cost import measure_points
 from frugalvit.evaluation.timed_points import (
     TimedRun,
     cost_table,
@@ -18,8 +16,10 @@ from frugalvit.evaluation.timed_points import (
     sample_ids,
     with_times,
 )
-from frugalvit.job import run_job
-from frugalvit.models.trained import load_run
+from frugalvit.evaluation.timing import measure_points
+from frugalvit.files import read_json, write_csv
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.trained import load_run
 
 
 def main(snakemake):

@@ -1,21 +1,20 @@
 """Draw one experiment's halting tokens: depth maps, halting per block, tokens an image, losses."""
 
-from frugalvit.figures import (
+from frugalvit.figures import split_images, style
+from frugalvit.figures.tables import device_of, outputs_of, read_runs, read_table
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.avit.figures import (
     avit_halting,
     avit_images,
     avit_losses,
     avit_tokens,
-    splits,
-    style,
 )
-from frugalvit.figures.tables import device_of, outputs_of, read_runs, read_table
-from frugalvit.job import run_job
 
 
 def main(snakemake):
     files, params = snakemake.input, snakemake.params
     experiment = snakemake.wildcards.experiment
-    assignments = read_table(files.assignments[0], splits.ASSIGNMENT_COLUMNS)
+    assignments = read_table(files.assignments[0], split_images.ASSIGNMENT_COLUMNS)
     summary = read_table(files.summary, ("experiment", "device"))
     names = {
         "study": params.study,

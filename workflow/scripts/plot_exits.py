@@ -1,26 +1,28 @@
 """Draw one experiment's early exits: accuracy, calibration, trade-off, depth and images."""
 
 from frugalvit.figures import (
+    point_words,
+    split_images,
+    style,
+)
+from frugalvit.figures.tables import class_names, device_of, outputs_of, read_runs, read_table
+from frugalvit.jobs.run import run_job
+from frugalvit.methods.early_exit.figures import (
     exit_accuracy,
     exit_calibration,
     exit_depth,
     exit_images,
-    exit_points,
     exit_tradeoff,
-    splits,
-    style,
 )
-from frugalvit.figures.tables import class_names, device_of, outputs_of, read_runs, read_table
-from frugalvit.job import run_job
 
 
 def main(snakemake):
     files, params = snakemake.input, snakemake.params
     experiment = snakemake.wildcards.experiment
-    assignments = read_table(files.assignments[0], splits.ASSIGNMENT_COLUMNS)
+    assignments = read_table(files.assignments[0], split_images.ASSIGNMENT_COLUMNS)
     summary = read_table(files.summary, exit_tradeoff.SUMMARY_COLUMNS)
     exits = read_runs(files.exits, (*exit_accuracy.COLUMNS, *exit_calibration.COLUMNS))
-    points = read_runs(files.points, exit_points.COLUMNS)
+    points = read_runs(files.points, point_words.COLUMNS)
     predictions = read_runs(files.predictions, exit_depth.COLUMNS)
     images = read_runs(files.images, exit_images.COLUMNS, may_be_empty=True)
     probes = read_table(files.probes[0], exit_accuracy.PROBE_COLUMNS, may_be_empty=True)

@@ -1,13 +1,20 @@
 """Draw one experiment: learning curves, confusion matrix, mistakes and reliability."""
 
-from frugalvit.figures import confusion, learning_curves, mistakes, reliability, splits, style
+from frugalvit.figures import (
+    confusion,
+    learning_curves,
+    mistakes,
+    reliability,
+    split_images,
+    style,
+)
 from frugalvit.figures.tables import class_names, device_of, outputs_of, read_runs, read_table
-from frugalvit.job import run_job
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):
     figures, experiment = snakemake.params.figures, snakemake.wildcards.experiment
-    assignments = read_table(snakemake.input.assignments[0], splits.ASSIGNMENT_COLUMNS)
+    assignments = read_table(snakemake.input.assignments[0], split_images.ASSIGNMENT_COLUMNS)
     summary = read_table(snakemake.input.summary, ("experiment", "device"))
     histories = read_runs(snakemake.input.histories, learning_curves.COLUMNS)
     predictions = read_runs(snakemake.input.predictions, reliability.COLUMNS)

@@ -1,13 +1,17 @@
 """Draw the grid search of one experiment."""
 
-from frugalvit.figures import grid, splits, style
+from frugalvit.figures import (
+    grid,
+    split_images,
+    style,
+)
 from frugalvit.figures.tables import device_of, read_table
-from frugalvit.job import run_job
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):
     figures, experiment = snakemake.params.figures, snakemake.wildcards.experiment
-    assignments = read_table(snakemake.input.assignments[0], splits.ASSIGNMENT_COLUMNS)
+    assignments = read_table(snakemake.input.assignments[0], split_images.ASSIGNMENT_COLUMNS)
     summary = read_table(snakemake.input.summary, ("experiment", "device"))
     figure = grid.draw(
         read_table(snakemake.input.grid, grid.COLUMNS),

@@ -1,16 +1,20 @@
 """Draw accuracy against measured cost for everything that saves computation."""
 
-from frugalvit.figures import pareto, style, token_columns
+from frugalvit.figures import (
+    comparison,
+    pareto,
+    style,
+)
 from frugalvit.figures.tables import read_runs, read_table
-from frugalvit.job import run_job
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):
     files, params = snakemake.input, snakemake.params
     figure = pareto.draw(
-        read_table(files.points, token_columns.POINT_COLUMNS),
-        read_table(files.summary, token_columns.SUMMARY_COLUMNS),
-        read_runs(files.costs, token_columns.COST_COLUMNS),
+        read_table(files.points, comparison.POINT_COLUMNS),
+        read_table(files.summary, comparison.SUMMARY_COLUMNS),
+        read_runs(files.costs, comparison.COST_COLUMNS),
         study=params.study,
         experiments=params.experiments,
         throughput_batch=params.throughput_batch,

@@ -2,7 +2,7 @@
 
 from frugalvit.figures import schedules, style
 from frugalvit.figures.tables import read_table
-from frugalvit.job import run_job
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

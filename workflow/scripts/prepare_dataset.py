@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from frugalvit.data.prepare import prepare
-from frugalvit.job import run_job
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from frugalvit.devices import training_fabric
-from frugalvit.job import run_job
+from frugalvit.devices.fabric import training_fabric
+from frugalvit.jobs.processes import launch
+from frugalvit.jobs.run import run_job
 from frugalvit.models.export import export_random
-from frugalvit.processes import launch
 from frugalvit.training.runs import RunFiles, train_run
 
 

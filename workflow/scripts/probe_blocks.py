@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from frugalvit.card import write_csv
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store, read_index
 from frugalvit.evaluation.probes import probe_blocks
-from frugalvit.job import run_job
+from frugalvit.files import write_csv
+from frugalvit.jobs.run import run_job
 from frugalvit.models.base import load_card
 
 

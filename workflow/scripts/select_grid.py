@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import write_csv, write_json
-from frugalvit.job import run_job
+from frugalvit.files import write_csv, write_json
+from frugalvit.jobs.run import run_job
 from frugalvit.training.search import kept_epoch, select_point
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.card import read_json, write_csv
-from frugalvit.columns import OPERATING_POINTS
 from frugalvit.evaluation.summary import metrics_table, summarize
-from frugalvit.job import run_job
+from frugalvit.files import read_json, write_csv
+from frugalvit.jobs.run import run_job
+from frugalvit.words import OPERATING_POINTS
 
 
 def main(snakemake):

@@ -1,9 +1,9 @@
 """The checks of data and splits as an HTML table for the report."""
 
-from frugalvit.card import atomic_path
 from frugalvit.figures.checks_table import COLUMNS, draw
 from frugalvit.figures.tables import read_table
-from frugalvit.job import run_job
+from frugalvit.files import atomic_path
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

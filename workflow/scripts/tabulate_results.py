@@ -1,10 +1,10 @@
 """The comparison of all experiments as an HTML table for the report."""
 
-from frugalvit.card import atomic_path
 from frugalvit.figures import paired
 from frugalvit.figures.results_table import COLUMNS, draw
 from frugalvit.figures.tables import read_runs, read_table
-from frugalvit.job import run_job
+from frugalvit.files import atomic_path
+from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from frugalvit.devices import training_fabric
-from frugalvit.job import run_job
-from frugalvit.processes import launch
+from frugalvit.devices.fabric import training_fabric
+from frugalvit.jobs.processes import launch
+from frugalvit.jobs.run import run_job
 from frugalvit.training.runs import RunFiles, read_choice, reuse_run, train_run
 
 

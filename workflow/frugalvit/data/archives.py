@@ -15,7 +15,7 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
 from frugalvit.errors import DataError
-from frugalvit.lock import exclusive
+from frugalvit.jobs.lock import exclusive
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from frugalvit.chance import FEW_OF_CLASS, few_images
-from frugalvit.columns import SPLIT_NAMES
+from frugalvit.words import SPLIT_NAMES
 from frugalvit.data.splits import PARTS
 from frugalvit.errors import DataError
 

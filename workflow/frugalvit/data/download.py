@@ -12,10 +12,14 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from frugalvit.card import atomic_path, put_in_place, write_json
-from frugalvit.data.progress import Progress
+from frugalvit.files import (
+    atomic_path,
+    put_in_place,
+    write_json,
+)
+from frugalvit.jobs.progress import Progress
 from frugalvit.errors import DataError
-from frugalvit.lock import exclusive
+from frugalvit.jobs.lock import exclusive
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from frugalvit.card import atomic_path, write_csv, write_json
+from frugalvit.files import (
+    atomic_path,
+    write_csv,
+    write_json,
+)
 from frugalvit.data.items import SPLITS, Item
-from frugalvit.data.packing import Outcome, Square, create_array, decode_into, keep_rows
-from frugalvit.data.sources import list_items
+from frugalvit.data.arrays import (
+    Outcome,
+    Square,
+    create_array,
+    decode_into,
+    keep_rows,
+)
+from frugalvit.data.sources.listing import list_items
 from frugalvit.data.store import COLUMNS
 from frugalvit.errors import DataError
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from frugalvit.columns import SPLIT_NAMES
+from frugalvit.words import SPLIT_NAMES
 from frugalvit.errors import ConfigError, DataError
 
 COLUMNS = ["id", "split", "source_split", "label", "class_name"]

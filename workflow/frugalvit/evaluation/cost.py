@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
-from frugalvit.devices import device_name, peak_memory_mb
+from frugalvit.devices.fabric import device_name, peak_memory_mb
 
 log = logging.getLogger(__name__)
 

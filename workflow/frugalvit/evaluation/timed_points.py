@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from frugalvit.columns import OPERATING_POINTS
 from frugalvit.evaluation.cost import COLUMNS as COST_COLUMNS
-from frugalvit.inference.criteria import NEVER
-from frugalvit.inference.exiting import Exiting
-from frugalvit.inference.token_points import token_points
+from frugalvit.methods.early_exit.criteria import NEVER
+from frugalvit.methods.early_exit.exiting import Exiting
+from frugalvit.methods.tokens.points import token_points
+from frugalvit.methods.trained import Model
 from frugalvit.models.backbone import backbone_of
 from frugalvit.models.flops import vit_flops
-from frugalvit.models.trained import Model
+from frugalvit.words import OPERATING_POINTS
 
 FULL = "full"
 

@@ -11,8 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from frugalvit.chance import chance_text
-from frugalvit.figures import style, tables, token_columns
-from frugalvit.figures.exit_axis import LabelledPanel, tick_percents
+from frugalvit.figures import (
+    comparison,
+    style,
+    tables,
+)
+from frugalvit.figures.panel import LabelledPanel, tick_percents
 from frugalvit.figures.style import BLUE, DASH, GREEN, GREY, INK, VERMILLION, Page
 
 LEFT, GAP, TOP, HEIGHT, FOOT = 11.0, 4.0, 1.0, 66.0, 16.0  # mm around the panels
@@ -111,16 +115,16 @@ def draw(
 ) -> Figure:
     """Test accuracy against three costs, each as a share of the full model's, and as a table.
 
-    `points` has the columns `token_columns.POINT_COLUMNS` of all adaptive runs (it may be empty),
-    `summary` those of `token_columns.SUMMARY_COLUMNS`, `costs` those of
-    `token_columns.COST_COLUMNS` and `run`, of all runs. `experiments` maps those to show to the
+    `points` has the columns `comparison.POINT_COLUMNS` of all adaptive runs (it may be empty),
+    `summary` those of `comparison.SUMMARY_COLUMNS`, `costs` those of
+    `comparison.COST_COLUMNS` and `run`, of all runs. `experiments` maps those to show to the
     number of blocks that they keep, None for all; `throughput_batch` is that of `images_per_s`.
     """
     title = "Accuracy against cost, every way to save compared"
     listed = list(experiments)
     of_study = summary[summary["experiment"].isin(listed)]
     split, own = tables.shown_split(of_study)
-    rows = token_columns.compared(points, summary, costs, experiments, split, throughput_batch)
+    rows = comparison.compared(points, summary, costs, experiments, split, throughput_batch)
     if rows.empty or own.empty:
         message = "No experiment to compare: summary.csv holds none of those to show."
         return style.message_page(title, study, message, width_mm)
@@ -129,11 +133,9 @@ def draw(
     images = tables.images_text(int(sizes[0]), split) if len(sizes) == 1 else f"{split} images"
     seeds = tables.seeds_text(rows["seed"])
     subtitle = tables.subtitle(study, seeds, images, devices and f"device: {devices}")
-    table = token_columns.over_seeds(rows)
+    table = comparison.over_seeds(rows)
     for column, (_, less) in COSTS.items():
-        table[f"{column}_best"] = token_columns.non_dominated(
-            table[column], table["accuracy"], less
-        )
+        table[f"{column}_best"] = comparison.non_dominated(table[column], table["accuracy"], less)
     series = series_of(table, experiments)
     limits = accuracy_limits(table, int(rows["n"].min()))
     panels = [column for column in COSTS if table[column].notna().any()]

@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
-from frugalvit.card import atomic_path
 from frugalvit.errors import ConfigError
+from frugalvit.files import atomic_path
 
 # Okabe and Ito's colours: told apart by colour-blind readers and, by lightness, mostly in print.
 BLUE, VERMILLION, GREEN, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9"

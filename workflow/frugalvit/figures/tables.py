@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.columns import SPLIT_NAMES
 from frugalvit.errors import DataError
 from frugalvit.figures.style import DASH
+from frugalvit.words import SPLIT_NAMES
 
 TEXT_COLUMNS = (
     "id",

@@ -25,6 +25,7 @@ ARCHITECTURE_KEYS = (
     "mlp_dim",
 )
 DEFAULT_EPS = 1e-6
+CLASS_TOKEN, PATCH_MEAN = 0, 1  # along the second-last dimension of pooled tokens
 
 _SIZES = {  # Dosovitskiy et al. 2021, table 1; tiny and small: Touvron et al. 2021, table 1
     "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
@@ -146,6 +147,11 @@ def block_outputs(model: VisionTransformer, images: Tensor) -> Iterator[Tensor]:
     for block in model.encoder.layers:
         tokens = block(tokens)
         yield tokens
+
+
+def pool(tokens: Tensor) -> Tensor:
+    """Class token and mean patch token of `tokens` `[batch, 1 + patches, dim]`: `[batch, 2, dim]`."""
+    return torch.stack([tokens[:, 0], tokens[:, 1:].mean(dim=1)], dim=1)
 
 
 def forward_intermediates(model: VisionTransformer, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,14 +8,15 @@ from typing import Any
 
 from torchvision.models import VisionTransformer
 
-from frugalvit.card import environment, write_json
 from frugalvit.errors import ConfigError
+from frugalvit.files import write_json
 from frugalvit.models.backbone import architecture_of, build, part_counts
 from frugalvit.models.base import CARD, WEIGHTS
-from frugalvit.models.files import State, save
-from frugalvit.models.hub import FILE, from_hub
-from frugalvit.models.published import from_torchvision
-from frugalvit.models.weights import load_file, random
+from frugalvit.models.weights.hub import FILE, from_hub
+from frugalvit.models.weights.load import load_file, random
+from frugalvit.models.weights.tensors import State, save
+from frugalvit.models.weights.torchvision_weights import from_torchvision
+from frugalvit.provenance import environment
 
 log = logging.getLogger(__name__)
 

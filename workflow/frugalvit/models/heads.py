@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from frugalvit.models.backbone import backbone_of
-from frugalvit.models.exits import CLASS_TOKEN, EarlyExits, ExitsOnFeatures
-from frugalvit.models.halting import AViT
+from frugalvit.methods.avit.model import AViT
+from frugalvit.methods.early_exit.model import EarlyExits, ExitsOnFeatures
+from frugalvit.models.backbone import CLASS_TOKEN, backbone_of
 
 
 class HeadOnFeatures(nn.Module):

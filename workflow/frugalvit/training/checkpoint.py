@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from frugalvit.card import atomic_path
+from frugalvit.files import atomic_path
 
 log = logging.getLogger(__name__)
 

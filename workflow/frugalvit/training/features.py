@@ -16,12 +16,17 @@ from torch import Tensor
 from torchvision.models import VisionTransformer
 from tqdm import tqdm
 
-from frugalvit.card import atomic_path
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.store import Store
-from frugalvit.devices import Fabric
-from frugalvit.models.backbone import block_outputs, forward_intermediates
-from frugalvit.models.exits import CLASS_TOKEN, PATCH_MEAN, pool
+from frugalvit.devices.fabric import Fabric
+from frugalvit.files import atomic_path
+from frugalvit.models.backbone import (
+    CLASS_TOKEN,
+    PATCH_MEAN,
+    block_outputs,
+    forward_intermediates,
+    pool,
+)
 from frugalvit.training.parallel import Share
 
 log = logging.getLogger(__name__)

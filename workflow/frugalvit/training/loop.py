@@ -16,10 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from frugalvit.data.batches import mix_seed
-from frugalvit.devices import Fabric
+from frugalvit.devices.fabric import Fabric
 from frugalvit.errors import TrainingError
 from frugalvit.models.backbone import parameter_part
-from frugalvit.schedules import HEADS
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
@@ -29,9 +28,9 @@ from frugalvit.training.freezing import (
     train_label,
     trainable_parts,
 )
-from frugalvit.training.objectives import MakeObjective, Objective
+from frugalvit.training.objective import MakeObjective, Objective
 from frugalvit.training.parallel import Share
-from frugalvit.training.stage import (
+from frugalvit.training.phases import (
     DROPOUT,
     SHUFFLE,
     Patience,
@@ -40,6 +39,7 @@ from frugalvit.training.stage import (
     prepare_stage,
     rate_factor,
 )
+from frugalvit.words import HEADS
 
 log = logging.getLogger(__name__)
 PLAIN = ("loss", "accuracy")  # what every method's history has
@@ -74,7 +74,7 @@ class Trainer:
     """
 
     model: nn.Module  # built from the base with fresh heads, after the run's seed was set
-    settings: dict  # a run's, as `frugalvit.study` expands them
+    settings: dict  # a run's, as `frugalvit.config.study` expands them
     data: RunData
     make_objective: MakeObjective  # the method's
     fabric: Fabric

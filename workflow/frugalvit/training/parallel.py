@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from frugalvit.data.batches import FeatureSet, ImageSet, batch_order, batches
-from frugalvit.devices import Fabric
+from frugalvit.devices.fabric import Fabric
 
 
 class Share:

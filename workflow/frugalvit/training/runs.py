@@ -12,20 +12,34 @@ import pandas as pd
 import torch
 from torch import nn
 
-from frugalvit.card import atomic_path, environment, sha256_file, write_csv, write_json
 from frugalvit.data.store import Store, read_index
 from frugalvit.data.view_sets import PLAIN, view_set_name
-from frugalvit.devices import Fabric, device_name, peak_memory_mb
+from frugalvit.devices.fabric import (
+    Fabric,
+    device_name,
+    peak_memory_mb,
+)
 from frugalvit.errors import ConfigError
+from frugalvit.files import (
+    atomic_path,
+    sha256_file,
+    write_csv,
+    write_json,
+)
+from frugalvit.methods.objectives import objective_for
+from frugalvit.methods.trained import (
+    describe,
+    load_run,
+    start_run,
+)
 from frugalvit.models.base import load_card
-from frugalvit.models.files import save
-from frugalvit.models.trained import describe, load_run, start_run
+from frugalvit.models.weights.tensors import save
+from frugalvit.provenance import environment
 from frugalvit.training.checkpoint import fingerprint
 from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
-from frugalvit.training.methods import objective_for
 from frugalvit.training.parallel import Frozen
-from frugalvit.training.stage import SCRATCH, RunData
+from frugalvit.training.phases import SCRATCH, RunData
 
 log = logging.getLogger(__name__)
 KEPT = ("valid_accuracy", "valid_loss", "valid_gflops", "alpha_ponder")  # of a card
@@ -81,7 +95,7 @@ def train_run(
     """Train one run and write its weights, card and history.
 
     Args:
-        settings: as `frugalvit.experiments` expands them.
+        settings: as `frugalvit.config.experiments` expands them.
         batch_size: of evaluation and feature extraction.
         workers: processes that augment images.
         code: digest of the code, for the checkpoint's stamp.

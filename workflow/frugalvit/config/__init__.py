@@ -1,0 +1,1 @@
+"""Configuration: the schema, a study, its experiments. Never imports torch."""

@@ -1,0 +1,285 @@
+"""From a study's named experiments to runs: schedules resolved, grids spread out, settings merged."""
+
+import copy
+import itertools
+import random
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from frugalvit.config import method_keys
+from frugalvit.config.schema import (
+    key_path,
+    load_schema,
+    merge,
+    validate,
+)
+from frugalvit.config.token_keys import (
+    TRAINING_FREE,
+    check_schedule,
+    distils,
+)
+from frugalvit.data.view_sets import PLAIN, view_set_name
+from frugalvit.errors import ConfigError
+from frugalvit.words import HEADS
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment, one point of its grid, one seed."""
+
+    id: str
+    experiment: str
+    seed: int
+    settings: dict  # what `train_run` needs; in a searched experiment, of the first point
+    point: int | None = None  # grid point of a search run
+    candidates: tuple[
+        dict, ...
+    ] = ()  # settings at every grid point: a final run takes the winner's
+    source: str | None = None  # run that it starts from; the base where None
+    base_backbone: bool = True  # whether it starts with the base's backbone, be it another run's
+    teacher: str | None = None  # run whose answers it learns from besides the labels
+
+    @property
+    def feature_sets(self) -> list[str]:
+        """Names of the cached view sets that the run may read."""
+        if not self.base_backbone:
+            return []
+        possible = self.candidates or (self.settings,)
+        return sorted({name for settings in possible for name in feature_sets(settings)})
+
+    @property
+    def head_only(self) -> bool:
+        """Whether the backbone stays the base's, so that cached features serve evaluation too."""
+        possible = self.candidates or (self.settings,)
+        if self.settings["method"] == "avit":
+            return False  # its class token leaves earlier than the cached one
+        return self.base_backbone and all(
+            settings["cache_features"] and all(p["train"] in HEADS for p in settings["schedule"])
+            for settings in possible
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One named entry of a study."""
+
+    name: str
+    method: str
+    splits: str  # folder of its splits: "splits" or "splits-{variant}"
+    schedule: list[dict]  # resolved; of the first grid point where there is a grid
+    seeds: list[int]
+    final_runs: list[str]
+    search_runs: list[str]
+    points: list[dict]  # grid points: setting -> value
+    source: str | None = None  # experiment that it starts from
+    keep_blocks: int | None = None  # of the base, be it through its source; all where None
+    # How the trained model is evaluated; no part of training.
+    exits: dict | None = None  # thresholds of early exits
+    tokens: dict | None = None  # tokens that halt, merge or are pruned
+
+    @property
+    def runs(self) -> list[str]:
+        """Search runs and final runs."""
+        return [*self.search_runs, *self.final_runs]
+
+
+def expand(
+    name: str, raw: dict, config: dict, sources: dict[str, tuple[Experiment, dict[str, Run]]]
+) -> tuple[Experiment, dict[str, Run]]:
+    """One experiment of a validated config, and its runs by id.
+
+    Args:
+        name: of the experiment.
+        raw: its entry in the config.
+        config: the whole study.
+        sources: experiments expanded before it, which it may start from.
+
+    Raises:
+        ConfigError: epochs that do not add up, blocks beyond the depth, a grid that sets no key.
+    """
+    at = f"experiments.{name}"
+    seeds = raw.get("seeds", config["seeds"])
+    variant = raw.get("splits")
+    if variant and variant not in config["split_variants"]:
+        known = ", ".join(config["split_variants"]) or "none"
+        raise ConfigError(f"{at}.splits: no split variant '{variant}'; split_variants has {known}")
+    source = sources[raw["from"]] if "from" in raw else None
+    start = source[0] if source else None
+    baseline = sources[raw["baseline"]][0] if "baseline" in raw else start
+    found = method_keys.check(at, raw, config, start, baseline, seeds)
+    layers = method_keys.depth(raw, config, start)
+    grid = raw.get("grid")
+    points = _grid_points(grid) if grid else []
+    chosen = [_apply_point(at, raw, point) for point in points]
+    for variation in chosen:
+        method_keys.check(at, variation, config, start, baseline, seeds)
+    runs: dict[str, Run] = {}
+    for index, variation in enumerate(chosen):
+        for seed in grid["seeds"] or seeds[:1]:
+            identity = f"{name}-g{index:02d}-s{seed}"
+            runs[identity] = Run(
+                identity, name, seed, _settings(at, variation, config, layers, seed), index
+            )
+    search_runs = list(runs)
+    final_runs = []
+    for seed in seeds:
+        candidates = tuple(_settings(at, variation, config, layers, seed) for variation in chosen)
+        settings = candidates[0] if candidates else _settings(at, raw, config, layers, seed)
+        identity = f"{name}-s{seed}"
+        before = source[1][f"{raw['from']}-s{seed}"] if source else None
+        runs[identity] = Run(
+            identity,
+            name,
+            seed,
+            settings,
+            candidates=candidates,
+            source=before.id if before else None,
+            base_backbone=before is None or before.head_only,
+            teacher=f"{baseline.name}-s{seed}" if baseline and distils(raw) else None,
+        )
+        final_runs.append(identity)
+    experiment = Experiment(
+        name=name,
+        method=raw["method"],
+        splits=f"splits-{variant}" if variant else "splits",
+        schedule=runs[final_runs[0]].settings["schedule"],
+        seeds=seeds,
+        final_runs=final_runs,
+        search_runs=search_runs,
+        points=points,
+        source=raw.get("from"),
+        keep_blocks=raw.get("keep_blocks") or (start.keep_blocks if start else None),
+        exits=found.exits,
+        tokens=found.tokens,
+    )
+    return experiment, runs
+
+
+def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -> dict:
+    """A run's settings: each phase carries every key that may differ between phases."""
+    of_a_phase = load_schema()["$defs"]["phase_overrides"]["properties"]
+    defaults = {key: value for key, value in training.items() if key in of_a_phase}
+    return {
+        "method": method,
+        "seed": seed,
+        **{key: value for key, value in training.items() if key not in of_a_phase},
+        "schedule": [merge(defaults, phase) for phase in schedule],
+    }
+
+
+def feature_sets(settings: dict) -> list[str]:
+    """Names of the cached view sets that a run with these settings reads."""
+    first = settings["schedule"][0] if settings["schedule"] else {"train": None}
+    if first["train"] not in HEADS or not settings["cache_features"]:
+        return []
+    if "conv" in (settings.get("exit_head") or {}).values():
+        return []  # the cache lacks the patch grid that such heads read
+    return sorted({PLAIN, view_set_name(settings)})
+
+
+def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -> dict:
+    keys = load_schema()["$defs"]["training_overrides"]["properties"]
+    training = merge(config["training"], {key: raw[key] for key in keys if key in raw})
+    schedule = _resolve_epochs(at, raw)
+    _check_depth(at, schedule, layers, config["base"]["model"])
+    if raw["method"] == "avit":
+        check_schedule(at, schedule)
+    settings = run_settings(raw["method"], seed, training, schedule)
+    _check_views(at, settings)
+    return settings | method_keys.of_training(raw)
+
+
+def _check_views(at: str, settings: dict) -> None:
+    """Head phases on the base's features share one set of cached views; one policy a phase."""
+    for index, phase in enumerate(settings["schedule"]):
+        if phase["augment"].get("trivial_augment") and phase["augment"].get("auto_augment"):
+            raise ConfigError(
+                f"{at}.schedule[{index}].augment: trivial_augment and auto_augment are both on, one "
+                "perhaps from training.augment; set one of them to false"
+            )
+    first = next(iter(settings["schedule"]), None)
+    for index, phase in enumerate(settings["schedule"]):
+        if phase["train"] not in HEADS:
+            return
+        if settings["views"] and phase["augment"] != first["augment"]:
+            raise ConfigError(
+                f"{at}.schedule[{index}].augment: differs from schedule[0]'s, but both phases train "
+                "on the same cached views; give them one augment"
+            )
+
+
+def _resolve_epochs(at: str, raw: dict) -> list[dict]:
+    if raw["method"] in TRAINING_FREE:
+        return []
+    schedule = copy.deepcopy(raw["schedule"])
+    rest = [index for index, phase in enumerate(schedule) if phase["epochs"] == "rest"]
+    if not rest:
+        if "epochs" in raw:
+            raise ConfigError(
+                f"{at}.epochs: no phase says 'epochs: rest'; remove this key, or let a phase say rest"
+            )
+        return schedule
+    where = f"{at}.schedule[{rest[0]}].epochs"
+    if "epochs" not in raw:
+        raise ConfigError(f"{where}: 'rest' of what? add {at}.epochs, the epochs of all phases")
+    if len(rest) > 1:
+        raise ConfigError(f"{at}.schedule[{rest[1]}].epochs: only one phase can take the rest")
+    left = raw["epochs"] - sum(phase["epochs"] for phase in schedule if phase["epochs"] != "rest")
+    if left < 0:
+        raise ConfigError(
+            f"{at}.epochs: {raw['epochs']} is less than the phases' own epochs; raise it"
+        )
+    schedule[rest[0]]["epochs"] = left
+    return [phase for phase in schedule if phase["epochs"]]
+
+
+def _check_depth(at: str, schedule: list[dict], layers: int | None, model: str | None) -> None:
+    for index, phase in enumerate(schedule):
+        train = phase["train"]
+        if layers and isinstance(train, dict) and train["blocks"] > layers:
+            raise ConfigError(
+                f"{at}.schedule[{index}].train: 'blocks: {train['blocks']}' but "
+                f"{model or 'the base'} has {layers} blocks; use at most {layers}, or 'all'"
+            )
+
+
+def _grid_points(grid: dict) -> list[dict]:
+    """The grid's points in a fixed order; `max_sets` of them drawn by `seed`, still in order."""
+    keys = sorted(grid["parameters"])
+    points = [
+        dict(zip(keys, values))
+        for values in itertools.product(*(grid["parameters"][key] for key in keys))
+    ]
+    most = grid["max_sets"]
+    if most and most < len(points):
+        kept = sorted(random.Random(grid["seed"]).sample(range(len(points)), most))
+        points = [points[index] for index in kept]
+    return points
+
+
+def _apply_point(at: str, raw: dict, point: dict) -> dict:
+    """A copy of an experiment with a grid point's settings in place, validated again."""
+    chosen = copy.deepcopy({key: value for key, value in raw.items() if key != "grid"})
+    for setting, value in point.items():
+        where = f"{at}.grid.parameters.{setting}"
+        if setting in ("splits", "seeds", "method", "from", "baseline", "keep_blocks"):
+            raise ConfigError(f"{where}: a grid cannot vary this; write one experiment for each")
+        steps = [int(index) if index else key for key, index in _STEP.findall(setting)]
+        place: Any = chosen
+        try:
+            for step in steps[:-1]:
+                place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+            place[steps[-1]] = value
+        except (IndexError, TypeError, AttributeError):
+            example = key_path(["schedule", len(chosen["schedule"]) - 1, "lr"])
+            raise ConfigError(
+                f"{where}: no such setting; write a key such as lr or {example}"
+            ) from None
+        try:
+            validate(chosen, "experiment", at)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {value!r} does not fit: {error}") from None
+    return chosen

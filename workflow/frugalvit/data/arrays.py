@@ -1,0 +1,179 @@
+"""Images are decoded in parallel and written straight to their place in a `.npy` file."""
+
+import hashlib
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from frugalvit.data.decode import Decoded, box_in_square, decode_array, decode_image
+from frugalvit.data.items import Box, Item
+from frugalvit.jobs.progress import Progress
+from frugalvit.errors import DataError
+from frugalvit.jobs.parent import end_with_parent
+
+log = logging.getLogger(__name__)
+
+CHUNK = 32  # images a task: long enough to hide the hand-over, short enough to keep cores even
+_BLOCK = 256  # images copied at once
+
+
+@dataclass(frozen=True)
+class Square:
+    """How images are cut for the store, in px."""
+
+    resize: int
+    crop: int
+    max_pixels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one image: a checksum and box, or an error."""
+
+    sha256: str = ""
+    box: Box | None = None
+    error: str = ""
+
+
+def create_array(path: Path, count: int, side: int) -> None:
+    """Create a `.npy` file of zeros, uint8 `[count, side, side, 3]`, that takes no space yet."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + count * side * side * 3)
+
+
+def decode_into(
+    arrays: dict[str, Path], items: Sequence[Item], square: Square, workers: int, label: str
+) -> list[Outcome]:
+    """Decode items into the rows of their split's array; a bad image gives an outcome, no error.
+
+    Args:
+        arrays: the created array of each split.
+        items: images in the order of the rows, split after split.
+        square: how to cut them.
+        workers: processes.
+        label: what the progress says.
+
+    Returns:
+        One outcome an item, in order.
+
+    Raises:
+        DataError: an array cannot be written, or a worker was killed (most often for memory).
+    """
+    outcomes: list[Outcome | None] = [None] * len(items)
+    tasks = list(_tasks(arrays, items, square))
+    # Pixels in memory are cheap to resize and dear to send to another process.
+    on_disk = any(isinstance(item.image, Path) for item in items)
+    parallel = on_disk and workers > 1 and len(tasks) > 1
+    results = _parallel(tasks, min(workers, len(tasks))) if parallel else map(_decode_task, tasks)
+    with Progress(label, len(items), "images") as progress:
+        for position, found in results:
+            outcomes[position : position + len(found)] = found
+            progress.advance(len(found))
+    return outcomes
+
+
+def keep_rows(path: Path, keep: np.ndarray) -> None:
+    """Close up an array, in place, to the rows where `keep` (bool `[n]`) is True."""
+    source = np.load(path, mmap_mode="r")
+    rows = np.flatnonzero(keep)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *source.shape[1:])}
+    with path.open("r+b") as file:
+        # As long as before: numpy leaves room for any number of rows.
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(rows), _BLOCK):
+            file.write(source[rows[start : start + _BLOCK]].tobytes())  # never past what it reads
+        file.truncate()
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    array: Path
+    row: int  # of the first item, in the array
+    position: int  # of the first item, among all items
+    items: Sequence[Item]
+    square: Square
+
+
+def _tasks(arrays: dict[str, Path], items: Sequence[Item], square: Square) -> Iterator[_Task]:
+    first = 0
+    for split, array in arrays.items():
+        count = sum(item.split == split for item in items)
+        for row in range(0, count, CHUNK):
+            position = first + row
+            chunk = items[position : min(position + CHUNK, first + count)]
+            yield _Task(array, row, position, chunk, square)
+        first += count
+
+
+def _parallel(tasks: Sequence[_Task], workers: int) -> Iterable[tuple[int, list[Outcome]]]:
+    # Spawned: torch's threads may be running here, and a fork would inherit their locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+        pending = set()
+        try:
+            for task in tasks:
+                pending.add(pool.submit(_decode_task, task))
+                if len(pending) >= 4 * workers:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a decoding process was killed, most often for memory: lower dataset.max_pixels "
+                "or give the rule fewer threads"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:
+    """Decode one chunk and write its rows; plain writes, so that no worker maps the whole file."""
+    outcomes = []
+    try:
+        with task.array.open("r+b") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            file.seek(task.row * task.square.crop**2 * 3, os.SEEK_CUR)
+            for item in task.items:
+                try:
+                    decoded, sha256 = _decode_item(item, task.square)
+                except DataError as error:
+                    outcomes.append(Outcome(error=str(error)))
+                    file.seek(task.square.crop**2 * 3, os.SEEK_CUR)
+                    continue
+                file.write(np.ascontiguousarray(decoded.pixels))
+                outcomes.append(Outcome(sha256, _moved_box(item, decoded, task.square)))
+    except OSError as error:
+        raise DataError(f"{task.array}: cannot be written ({error.strerror})") from error
+    return task.position, outcomes
+
+
+def _decode_item(item: Item, square: Square) -> tuple[Decoded, str]:
+    if isinstance(item.image, Path):
+        try:
+            with item.image.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                file.seek(0)
+                return decode_image(file, square.resize, square.crop, square.max_pixels), sha256
+        except OSError as error:
+            raise DataError(f"cannot be read: {error.strerror}") from error
+    pixels = np.ascontiguousarray(item.image)
+    sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
+    return decode_array(pixels, square.resize, square.crop), sha256
+
+
+def _moved_box(item: Item, decoded: Decoded, square: Square) -> Box | None:
+    if item.box is None:
+        return None
+    return box_in_square(item.box, decoded.width, decoded.height, square.resize, square.crop)

@@ -1,0 +1,229 @@
+"""Where a dataset's images come from: fetching them, and listing them with their labels."""
+
+import dataclasses
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from frugalvit.data.archives import extract_archive
+from frugalvit.data.download import checksum_problem, fetch_file, file_digest, find_in_mirror
+from frugalvit.data.folders import descend, list_folder, listing_digest
+from frugalvit.data.items import SPLITS, Item, Listing
+from frugalvit.data.sources.published import (
+    SOURCES,
+    download_published,
+    list_published,
+)
+from frugalvit.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+_UNPACKED = "unpacked"
+
+
+def download(dataset: dict, raw: str | Path, mirror: str | Path | None = None) -> dict:
+    """Bring a dataset's files into `raw`; a user's `folder` is only looked at, never copied.
+
+    Args:
+        dataset: the `dataset` section of a study.
+        raw: folder of this dataset alone.
+        mirror: folder looked in before the network.
+
+    Returns:
+        What was fetched, with checksums: the content of the marker that later steps depend on.
+    """
+    source, raw = dataset["source"], Path(raw)
+    marker: dict = {"source": source}
+    if source == "folder":
+        folder = _user_folder(dataset)
+        return marker | {"path": str(folder), "listing_sha256": listing_digest(folder)}
+    if source == "archive":
+        return marker | {"files": [_download_archive(dataset, raw, mirror)]}
+    if source in SOURCES:
+        return marker | {"files": download_published(source, raw, Path(mirror) if mirror else None)}
+    return marker | {"files": []}
+
+
+def list_items(dataset: dict, raw: str | Path) -> Listing:
+    """List a downloaded dataset's images with their labels, sorted by split, label and file.
+
+    Applies `class_names`, `classes` and `limit_per_class`. Labels count from 0 over the classes
+    that are kept, in the order of the source.
+
+    Raises:
+        ConfigError: `dataset.classes` or `dataset.class_names` names what is not there.
+        DataError: there are no images, or the layout is none that we know.
+    """
+    source, raw = dataset["source"], Path(raw)
+    root = raw
+    if source == "digits":
+        listing = _list_digits(dataset)
+    elif source in SOURCES:
+        listing = list_published(source, raw)
+    else:
+        root = _user_folder(dataset) if source == "folder" else descend(raw / _UNPACKED)
+        listing = list_folder(root)
+    if dataset["class_names"]:
+        _name_classes(listing, _read_names(dataset["class_names"], [root, raw / _UNPACKED, raw]))
+    _keep_classes(listing, dataset["classes"])
+    listing.items = _labelled(listing, dataset["limit_per_class"])
+    counts = Counter(item.split for item in listing.items)
+    log.info(
+        "%s: %d classes, %s; %d files that are no images left aside",
+        dataset["name"],
+        len(listing.class_names),
+        ", ".join(f"{counts[split]} {split}" for split in SPLITS),
+        listing.ignored_files,
+    )
+    if listing.empty_classes:
+        log.info("class folders without images: %s", ", ".join(listing.empty_classes))
+    return listing
+
+
+def _user_folder(dataset: dict) -> Path:
+    if not dataset["path"]:
+        raise ConfigError("dataset.path: empty; name the folder that holds the images")
+    folder = Path(dataset["path"]).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"dataset.path: {folder} is no folder; name the one with the images")
+    return folder.resolve()
+
+
+def _download_archive(dataset: dict, raw: Path, mirror: str | Path | None) -> dict:
+    path, sha256 = dataset["path"], dataset["sha256"]
+    if not path:
+        raise ConfigError("dataset.path: empty; give the archive's path or http(s) address")
+    if _is_url(path):
+        if not sha256:
+            raise ConfigError("dataset.sha256: required for an address in dataset.path; add it")
+        name = unquote(urlsplit(path).path.rsplit("/", 1)[-1])
+        archive = fetch_file(name, path, raw, sha256=sha256, mirror=mirror)
+    else:
+        archive = _local_archive(Path(path).expanduser(), sha256, mirror)
+    extract_archive(archive, raw / _UNPACKED)
+    return {"file": archive.name, "sha256": file_digest(archive)}
+
+
+def _local_archive(path: Path, sha256: str | None, mirror: str | Path | None) -> Path:
+    """The archive where the config says, else the mirror's file of its name; used in place."""
+    archive = path if path.is_file() else find_in_mirror(path.name, mirror)
+    if archive is None:
+        looked = f" nor {path.name} in the mirror {mirror}" if mirror else "; no mirror is set"
+        raise ConfigError(f"dataset.path: no file {path}{looked}")
+    problem = checksum_problem(archive, sha256)
+    if problem:
+        raise DataError(f"{archive}: {problem}; get the file anew or mend dataset.sha256")
+    return archive
+
+
+def _is_url(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
+
+
+def _list_digits(dataset: dict) -> Listing:
+    wanted = None
+    if dataset["classes"] is not None:
+        names = [str(name) for name in dataset["classes"]]
+        wanted = [digit for digit in range(10) if str(digit) in names]
+    listing = Listing([], {str(digit): str(digit) for digit in range(10)})
+    if wanted == []:
+        return listing
+    # Here, because scikit-learn takes longer to import than most other sources take to list.
+    from frugalvit.data.sources import scattered_digits
+
+    for split in SPLITS:
+        drawn = scattered_digits.draw(dataset["digits"], split, wanted)
+        for row, image in enumerate(drawn.images):
+            scan, view = drawn.source_digit[row], drawn.view[row]
+            listing.items.append(
+                Item(
+                    file=f"{split}/scan_{scan:04d}_view_{view:03d}",
+                    split=split,
+                    class_key=str(drawn.labels[row]),
+                    image=image,
+                    box=tuple(float(edge) for edge in drawn.boxes[row]),
+                    group=f"scan_{scan:04d}",
+                )
+            )
+    return listing
+
+
+def _read_names(file: str, folders: list[Path]) -> dict[str, str]:
+    candidates = [folder / file for folder in folders] + [Path(file).expanduser()]
+    path = next((path for path in candidates if path.is_file()), None)
+    if path is None:
+        raise ConfigError(
+            f"dataset.class_names: {file} is neither in the dataset's folder nor a path; mend it"
+        )
+    try:
+        text = path.read_text(encoding="utf-8")
+        names = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: neither JSON nor YAML ({reason}); mend the file") from error
+    if not isinstance(names, dict) or not names:
+        raise DataError(f"{path}: expected a mapping from class folder to name")
+    return {str(key): str(name) for key, name in names.items()}
+
+
+def _name_classes(listing: Listing, names: dict[str, str]) -> None:
+    """Give classes their readable names; folder 001 also answers to the key 1."""
+    numbered = {int(key): name for key, name in names.items() if key.isdecimal()}
+    for key in listing.class_names:
+        name = names.get(key, numbered.get(int(key)) if key.isdecimal() else None)
+        if name is None:
+            listing.unnamed_classes.append(key)
+        else:
+            listing.class_names[key] = name
+    twice = [name for name, n in Counter(listing.class_names.values()).items() if n > 1]
+    if twice:
+        keys = [key for key, name in listing.class_names.items() if name == twice[0]]
+        raise DataError(
+            f"dataset.class_names: classes {', '.join(keys)} are all named {twice[0]!r}; "
+            "give each its own name"
+        )
+
+
+def _keep_classes(listing: Listing, wanted: list | None) -> None:
+    if wanted is None:
+        return
+    wanted = [str(name) for name in wanted]
+    known = set(listing.class_names) | set(listing.class_names.values())
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        some = ", ".join(list(listing.class_names.values())[:10])
+        raise ConfigError(
+            f"dataset.classes: {unknown[0]!r} is no class of this dataset, which has {some} …"
+            if unknown
+            else "dataset.classes: empty; name the classes to keep, or null for all"
+        )
+    listing.class_names = {
+        key: name
+        for key, name in listing.class_names.items()
+        if key in set(wanted) or name in set(wanted)
+    }
+    listing.unnamed_classes = [key for key in listing.unnamed_classes if key in listing.class_names]
+    listing.items = [item for item in listing.items if item.class_key in listing.class_names]
+
+
+def _labelled(listing: Listing, limit: int | None) -> list[Item]:
+    labels = {key: label for label, key in enumerate(listing.class_names)}
+    items = sorted(
+        listing.items,
+        key=lambda item: (SPLITS.index(item.split), labels[item.class_key], item.file),
+    )
+    taken: Counter = Counter()
+    kept = []
+    for item in items:
+        place = (item.split, item.class_key)
+        taken[place] += 1
+        if limit is None or taken[place] <= limit:
+            label, name = labels[item.class_key], listing.class_names[item.class_key]
+            kept.append(dataclasses.replace(item, label=label, class_name=name))
+    if not kept:
+        raise DataError("the dataset holds no images after dataset.classes")
+    return kept

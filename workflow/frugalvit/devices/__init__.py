@@ -1,0 +1,1 @@
+"""From granted resources to devices. In every digest that uses them."""

@@ -1,0 +1,197 @@
+"""Plain and adaptive experiments on one scale: accuracy, and cost as a share of the full model's.
+
+Times of different processes do not compare, so an adaptive run's are divided by those of the plain
+model that was timed beside it (`full` in its `cost.csv`); a plain run's by the median of the uncut
+plain experiments.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from frugalvit.figures import point_words, schedules
+
+POINT_COLUMNS = (
+    "experiment",
+    "run",
+    "seed",
+    "method",
+    "setting",
+    "value",
+    "split",
+    "n",
+    "accuracy",
+    "macro_f1",
+    "gflops",
+    "latency_ms",
+    "latency_p95_ms",
+    "images_per_s",
+    "mean_depth",
+    "criterion",
+    "chosen",
+)
+SUMMARY_COLUMNS = (
+    "experiment",
+    "run",
+    "method",
+    "seed",
+    "split",
+    "n",
+    "accuracy",
+    "macro_f1",
+    "device",
+    "selected",
+)
+COST_COLUMNS = (
+    "model",
+    "batch_size",
+    "gflops",
+    "latency_ms",
+    "latency_p95_ms",
+    "images_per_s",
+    "device",
+    "threads",
+)
+FULL = "full"  # the plain model in an adaptive run's cost table
+MASKED = "masked"  # setting: halted tokens are computed all the same
+SHARES = ("gflops", "latency_ms", "images_per_s")
+TARGETS = ("full", "budget", "drop", "risk")  # of early exits
+
+
+def costs_at(rows: pd.DataFrame, throughput_batch: int) -> pd.Series:
+    """`SHARES` of one model of a run's cost table: batch 1, but images/s at `throughput_batch`.
+
+    NaN where nothing was measured.
+    """
+    at = rows.set_index("batch_size").reindex([1, throughput_batch])
+    single, batched = at.loc[1], at.loc[throughput_batch]
+    single = single.iloc[0] if isinstance(single, pd.DataFrame) else single
+    batched = batched.iloc[0] if isinstance(batched, pd.DataFrame) else batched
+    values = {name: single[name] for name in SHARES[:2]}
+    return pd.Series({**values, SHARES[2]: batched[SHARES[2]]}, dtype=float)
+
+
+def run_costs(costs: pd.DataFrame, throughput_batch: int) -> pd.DataFrame:
+    """`SHARES` of the model that each run's table compares with, indexed by run.
+
+    That is `full`, and the run's first model, the network itself, where there is none.
+    """
+    rows = {}
+    for run, table in costs.groupby("run", sort=False):
+        first = FULL if (table["model"] == FULL).any() else table["model"].iloc[0]
+        rows[run] = costs_at(table[table["model"] == first], throughput_batch)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=SHARES).astype(float)
+
+
+def plain_runs(
+    summary: pd.DataFrame, points: pd.DataFrame, experiments: Sequence[str], split: str
+) -> pd.DataFrame:
+    """Rows of `summary.csv` of the experiments without operating points."""
+    plain = [name for name in experiments if name not in set(points["experiment"])]
+    runs = schedules.compared_runs(summary, plain)
+    return runs[runs["split"] == split]
+
+
+def compared(
+    points: pd.DataFrame,
+    summary: pd.DataFrame,
+    costs: pd.DataFrame,
+    experiments: Mapping[str, int | None],
+    split: str,
+    throughput_batch: int,
+) -> pd.DataFrame:
+    """Every plain run and operating point with its cost as a share of the full model's.
+
+    Args:
+        points: `POINT_COLUMNS`.
+        summary: `SUMMARY_COLUMNS`.
+        costs: `COST_COLUMNS` and `run`, of all runs.
+        experiments: to compare; the number of blocks that each keeps, None for all.
+        split: of the accuracies.
+        throughput_batch: images a batch of the points' `images_per_s`.
+
+    Returns:
+        One row a run and point: `experiment, run, seed, kind, setting, value, n, accuracy, chosen,
+        joined` (part of a curve), `SHARES` as ratios to the full model, 1 where they are as large;
+        of an early exit's criteria only the one in use.
+    """
+    full = run_costs(costs, throughput_batch)
+    plain = plain_runs(summary, points, list(experiments), split)
+    cut = plain["experiment"].map(lambda name: experiments[name] is not None)
+    own = full.reindex(plain["run"]).set_axis(plain.index)
+    whole = [name for name in experiments if experiments[name] is None]
+    of_whole = summary.loc[summary["experiment"].isin(whole), "run"]
+    # The uncut model: plain runs', or where none is shown, as it was timed beside adaptive ones.
+    uncut = own[~cut.astype(bool)] if not cut.all() else full[full.index.isin(of_whole)]
+    reference = (uncut if len(uncut) else full).median()
+    plain = plain.assign(
+        kind=cut.map({True: "shallower", False: "plain"}),
+        setting="",
+        value=float("nan"),
+        chosen=True,
+        joined=False,
+        **(own / reference),
+    )
+    adaptive = points[(points["split"] == split) & points["experiment"].isin(list(experiments))]
+    groups = [of_use(rows) for _, rows in adaptive.groupby("experiment", sort=False)]
+    adaptive = pd.concat(groups) if groups else adaptive
+    beside = full.reindex(adaptive["run"]).set_axis(adaptive.index)
+    # Times are divided by those of the model beside them; where that is itself cut, the uncut one
+    # is that much larger.
+    keeps = adaptive["experiment"].map(lambda name: experiments[name])
+    beside_whole = beside.copy()
+    for keep in keeps.dropna().unique():
+        shorter = keeps == keep
+        beside_whole[shorter] *= reference / beside[shorter].median()
+    masked = adaptive["setting"] == MASKED
+    adaptive = adaptive.assign(
+        kind=adaptive["method"].where(~masked, adaptive["method"] + " masked"),
+        chosen=point_words.is_chosen(adaptive) & ~masked,
+        joined=~masked & ~adaptive["setting"].isin(TARGETS),
+        **(adaptive[list(SHARES)].astype(float) / beside_whole),
+    )
+    columns = ["experiment", "run", "seed", "kind", "setting", "value", "n", "accuracy"]
+    parts = [part[[*columns, "chosen", "joined", *SHARES]] for part in (plain, adaptive)]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def of_use(points: pd.DataFrame) -> pd.DataFrame:
+    """One experiment's points without the curves of criteria that are not in use."""
+    used = point_words.criterion_in_use(points) if points["criterion"].notna().any() else None
+    if used is None:
+        return points
+    return points[points["setting"].isin([*TARGETS, used])]
+
+
+def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over runs of each point of `compared`, and standard deviations as `{column}_sd`.
+
+    A point of a curve that only some runs have is left out, unless none is common to all: the
+    curve would jump with the runs that it is of.
+    """
+    counts = rows.groupby(["experiment", "kind"])["run"].nunique()
+    keys = ["experiment", "kind", "setting", "value", "chosen", "joined"]
+    parts = []
+    for key, group in rows.groupby(keys, dropna=False, sort=False):
+        values = group[["accuracy", *SHARES]]
+        row = {**dict(zip(keys, key)), "runs": group["run"].nunique(), "n": group["n"].iloc[0]}
+        parts.append({**row, **values.mean(), **values.std().add_suffix("_sd")})
+    table = pd.DataFrame(parts)
+    whole = table["runs"].to_numpy() == [
+        counts[at] for at in zip(table["experiment"], table["kind"])
+    ]
+    lone = ~pd.Series(whole).groupby([table["experiment"], table["kind"]]).transform("any")
+    return table[whole | lone | ~table["joined"]].reset_index(drop=True)
+
+
+def non_dominated(cost: pd.Series, accuracy: pd.Series, less: bool = True) -> pd.Series:
+    """Whether no other point is at least as good in both and better in one; False without a cost.
+
+    `less` says whether less of `cost` is better.
+    """
+    x = cost.to_numpy(dtype=float) * (1 if less else -1)
+    y = accuracy.to_numpy(dtype=float)
+    no_worse = (x <= x[:, None]) & (y >= y[:, None])
+    better = (x < x[:, None]) | (y > y[:, None])
+    return pd.Series(~(no_worse & better).any(axis=1) & ~np.isnan(x), index=cost.index)

@@ -1,0 +1,111 @@
+"""The small files between rules, written whole or not at all, and the locks that they need."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+
+def try_hold(file: IO) -> bool:
+    """Lock an open file until it is closed; False where another process holds it.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # a network file system may say either
+        return False
+    return True
+
+
+def release(file: IO) -> None:
+    """Let go of a lock, and keep the file open."""
+    fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` that replaces it (fsync, rename) if the block succeeds.
+
+    What killed processes left of the same file goes first: it may be large.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    temporary = Path(name)
+    # Held while it is written, so that another writer of the same file does not take it for abandoned.
+    with os.fdopen(handle, "r+b") as held:
+        _hold(held, temporary)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            put_in_place(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _hold(file: IO, path: Path) -> None:
+    """Lock an open file, but where the system then lets no other descriptor write (SMB's locks)."""
+    with suppress(OSError):
+        if try_hold(file):
+            try:
+                path.write_bytes(b"-")
+            except PermissionError:
+                release(file)
+            os.truncate(path, 0)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Give a whole file its name such that no crash leaves a part of it there (fsync, rename)."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    with suppress(OSError):  # some network file systems cannot, and need not
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove the temporary siblings of `path` that no living process holds."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}{re.escape(path.suffix)}")
+    for sibling in path.parent.iterdir():
+        # Left alone where it is gone already, another user's, or on a file system without locks.
+        with suppress(OSError):
+            if pattern.fullmatch(sibling.name) and sibling.is_file():
+                with sibling.open("r+b") as file:
+                    if try_hold(file):
+                        sibling.unlink()
+
+
+def read_json(path: str | Path) -> Any:
+    """A JSON file's value."""
+    return json.loads(Path(path).read_text())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: str | Path, table: Any) -> None:
+    """Write a pandas table without its index, atomically."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's content, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

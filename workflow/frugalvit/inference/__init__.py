@@ -1,1 +1,0 @@
-"""Inference: predictions of trained models."""

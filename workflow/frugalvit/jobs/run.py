@@ -1,0 +1,55 @@
+"""What every workflow script does around its work: a log, and errors that fit one line."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from frugalvit.errors import FrugalError
+from frugalvit.jobs.lock import alone
+
+
+def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
+    """Run `main(snakemake)`, logging to the rule's log and to standard error.
+
+    A `FrugalError` becomes one line and exit code 1. Any other exception is a bug of ours: its
+    traceback goes to the log as well as to standard error.
+    """
+    if snakemake.log:
+        Path(snakemake.log[0]).parent.mkdir(parents=True, exist_ok=True)
+    start_log(snakemake.log[0] if snakemake.log else None)
+    try:
+        with alone(snakemake, main.__globals__["__file__"]) as made:
+            if not made:
+                if snakemake.log:
+                    os.truncate(snakemake.log[0], 0)  # what an earlier try, now over, has said
+                main(snakemake)
+    except FrugalError as error:
+        logging.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        logging.exception("%s failed", snakemake.rule)
+        sys.exit(1)
+
+
+def start_log(file: str | None) -> None:
+    """Log to standard error and to the end of `file`, where several processes may write."""
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if file:
+        handlers.append(logging.FileHandler(file))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=handlers, force=True)
+    logging.captureWarnings(True)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+
+
+def share_library() -> None:
+    """Let the scripts' own processes, in conda environments and on a cluster too, find this library.
+
+    Every Snakemake process that reads the workflow calls this, also the one inside a cluster job.
+    """
+    folder = str(Path(__file__).resolve().parents[2])
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, *paths]))

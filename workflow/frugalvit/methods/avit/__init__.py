@@ -1,0 +1,1 @@
+"""A-ViT: tokens halt when they have seen enough."""

@@ -1,0 +1,1 @@
+"""Early exits: easy images leave after an early block."""

@@ -1,0 +1,98 @@
+"""What a model with early exits minimises: the losses of all exits together."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class ExitClassification:
+    """Losses of all exits together, from logits `[batch, exits, classes]`, the full model's last.
+
+    Each exit learns from the labels (cross-entropy) and from the full model's answer (distillation,
+    Hinton et al. 2015: KL between distributions softened by a temperature, times its square; no
+    gradient reaches the teacher). Exits weigh more the deeper they are (Shallow-Deep Networks, Kaya
+    et al. 2019): exit after block k of N by (k / N) ** `depth_power`, scaled to a mean of 1.
+
+    Args:
+        blocks: the block of each exit, ascending.
+        depth_power: 0 weighs all exits alike.
+        distillation: `weight` (share of the loss, 0 to 1) and `temperature`.
+        label_smoothing: of the cross-entropy.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[int],
+        depth_power: float,
+        distillation: dict,
+        label_smoothing: float = 0.0,
+    ):
+        self.blocks = list(blocks)
+        weights = (torch.tensor(self.blocks) / self.blocks[-1]) ** depth_power
+        self.exit_weights = weights / weights.mean()
+        self.distillation = distillation
+        self.label_smoothing = label_smoothing
+        self.weights: dict[str, float] = {}
+        self.stalls_on = "loss"
+        self._example: tuple[Tensor, Tensor] | None = None
+
+    def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """`loss`, and its parts `cross_entropy` and `distillation`, means over exits and images."""
+        outputs = outputs.float()
+        weights = self.exit_weights.to(outputs.device)
+        cross_entropy = torch.stack(
+            [
+                F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+                for logits in outputs.unbind(dim=1)
+            ]
+        )
+        temperature, share = self.distillation["temperature"], self.distillation["weight"]
+        teacher = (outputs[:, -1:].detach() / temperature).log_softmax(dim=-1)
+        student = (outputs[:, :-1] / temperature).log_softmax(dim=-1)
+        divergence = (teacher.exp() * (teacher - student)).sum(dim=-1).mean(dim=0)
+        divergence = divergence * temperature**2
+        # The full model has no teacher: its cross-entropy counts whole.
+        mixed = torch.cat(
+            [(1 - share) * cross_entropy[:-1] + share * divergence, cross_entropy[-1:]]
+        )
+        return {
+            "loss": (weights * mixed).mean(),
+            "cross_entropy": (weights * cross_entropy).mean().detach(),
+            "distillation": (weights[:-1] * divergence).mean().detach(),
+        }
+
+    def counts(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """`accuracy`, the mean over exits weighted as their losses are, and each exit's own."""
+        if self._example is None:
+            self._example = (outputs[0].detach().float().softmax(dim=-1), labels[0])
+        right = (outputs.argmax(dim=-1) == labels[:, None]).sum(dim=0).float()
+        mean = (self.exit_weights.to(right.device) * right).mean()
+        own = {f"accuracy_exit_{block}": count for block, count in zip(self.blocks, right)}
+        return {"accuracy": mean, **own}
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The full model's answer."""
+        return outputs[:, -1].argmax(dim=1)
+
+    def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def score(self, measures: dict[str, float]) -> list[float]:
+        """Accuracy, then loss."""
+        return [measures["accuracy"], -measures["loss"]]
+
+    def lines(self, measures: dict[str, float]) -> list[str]:
+        """For each exit its accuracy, and what it says of the first image."""
+        if self._example is None:
+            return []
+        probabilities, label = self._example
+        largest, predicted = probabilities.max(dim=-1)
+        return [
+            f"  exit after block {block}: accuracy {measures[f'accuracy_exit_{block}']:.4f} | first "
+            f"image: largest probability {largest[place]:.4f}, predicted {int(predicted[place])}, "
+            f"actual {int(label)}"
+            for place, block in enumerate(self.blocks)
+        ]

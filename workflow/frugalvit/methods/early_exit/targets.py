@@ -1,0 +1,124 @@
+"""From an experiment's targets to operating points, on calibration images alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from frugalvit.methods.early_exit.calibration import fit_temperatures, split_calibration
+from frugalvit.methods.early_exit.criteria import CRITERIA, score_exits
+from frugalvit.methods.early_exit.points import (
+    Costs,
+    Point,
+    budget_point,
+    correctness,
+    curve_points,
+    drop_point,
+    full_point,
+    risk_point,
+)
+from frugalvit.methods.early_exit.risk import (
+    certify,
+    check_epsilon,
+    threshold_grid,
+)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the calibration images gave."""
+
+    temperatures: Tensor  # [exits]
+    points: list[Point]  # targets and curves, the deployed one marked
+    fitted: int  # images that fitted the temperatures
+    certified: int  # images that certified risk
+
+    @property
+    def deployed(self) -> Point:
+        """The point in use."""
+        return next(point for point in self.points if point.chosen)
+
+
+def check_targets(experiment: str, how: dict, groups: Sequence[str]) -> None:
+    """Refuse targets that these calibration images could never show, before anything trains.
+
+    Args:
+        experiment: its name.
+        how: its `exits` settings.
+        groups: of the calibration images, as `split_calibration` takes them.
+
+    Raises:
+        ConfigError: too small an epsilon.
+        DataError: too few images.
+    """
+    _, certifying = split_calibration(groups, _certify_share(how), _seed(how))
+    kept = [groups[place] for place in certifying]
+    for index, target in enumerate(how["targets"]["risk"]):
+        check_epsilon(kept, target["epsilon"], target["delta"], _risk_key(experiment, index))
+
+
+def calibrate(
+    experiment: str,
+    how: dict,
+    logits: Tensor,
+    labels: Tensor,
+    groups: Sequence[str],
+    costs: Costs,
+) -> Calibration:
+    """Fit temperatures and choose a threshold for every target and every point of the curves.
+
+    Args:
+        experiment: its name, for messages.
+        how: its `exits` settings: criterion, calibration, targets, choose, curve.
+        logits: of calibration images, `[images, exits, classes]`.
+        labels: theirs, `[images]`.
+        groups: theirs; empty for an image on its own.
+        costs: of the exits.
+
+    Raises:
+        ConfigError, DataError: as `check_targets`.
+    """
+    fitting, certifying = split_calibration(groups, _certify_share(how), _seed(how))
+    temperatures = fit_temperatures(logits[fitting], labels[fitting])
+    criterion, targets = how["criterion"], how["targets"]
+    points = [full_point(criterion)]
+    for share in targets["budget"]:
+        points.append(budget_point(share, criterion, logits, temperatures, costs))
+    for drop in targets["drop"]:
+        points.append(drop_point(drop, criterion, logits, labels, temperatures, costs))
+    kept = (logits[certifying], labels[certifying])
+    if targets["risk"]:
+        scores, _ = score_exits(kept[0], temperatures, criterion)
+        right, full_right = correctness(*kept, temperatures, criterion)
+    for index, target in enumerate(targets["risk"]):
+        certificate = certify(
+            scores,
+            right,
+            full_right,
+            [groups[place] for place in certifying],
+            target["epsilon"],
+            target["delta"],
+            threshold_grid(criterion, len(costs.blocks)),
+            _seed(how),
+            key=_risk_key(experiment, index),
+        )
+        points.append(risk_point(certificate, criterion, logits, temperatures, costs))
+    deployed = next(place for place, point in enumerate(points) if point.setting == how["choose"])
+    points[deployed] = replace(points[deployed], chosen=True)
+    for each in CRITERIA:
+        points += curve_points(each, how["curve"], logits, temperatures, costs)
+    return Calibration(torch.as_tensor(temperatures), points, len(fitting), len(certifying))
+
+
+def _certify_share(how: dict) -> float:
+    """Nothing is kept apart for a promise that nobody asked for."""
+    return how["calibration"]["certify"] if how["targets"]["risk"] else 0.0
+
+
+def _seed(how: dict) -> int:
+    return how["calibration"]["seed"]
+
+
+def _risk_key(experiment: str, index: int) -> str:
+    return f"experiments.{experiment}.targets.risk[{index}].epsilon"

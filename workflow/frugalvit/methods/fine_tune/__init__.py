@@ -1,0 +1,1 @@
+"""Fine-tuning under freeze schedules: the plain model."""

@@ -1,0 +1,1 @@
+"""Token merging (ToMe): similar tokens join, without training."""

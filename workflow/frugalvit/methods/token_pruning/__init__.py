@@ -1,0 +1,1 @@
+"""Token pruning (EViT): unattended tokens leave, without training."""

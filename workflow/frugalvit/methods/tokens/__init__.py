@@ -1,0 +1,1 @@
+"""What methods whose tokens leave share."""

@@ -1,0 +1,84 @@
+"""What training minimises. A method brings a model, an objective and a schedule to the one loop."""
+
+from typing import Any, Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from frugalvit.training.parallel import Share
+
+
+class Objective(Protocol):
+    """Turns a model's outputs into losses, and into counts that add up to measures of a split."""
+
+    weights: dict[str, float]  # in force this epoch, recorded in the history
+    stalls_on: str  # the loss whose stalling lowers the rate under lr_schedule plateau
+
+    def losses(self, outputs: Any, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """Scalar losses by name; `loss` is the one to minimise, the others are recorded."""
+        ...
+
+    def counts(self, outputs: Any, labels: Tensor) -> dict[str, Tensor]:
+        """Sums over the batch that are divided by the number of images; `accuracy` among them."""
+        ...
+
+    def predicted(self, outputs: Any) -> Tensor:
+        """Classes `[batch]` that the model answers."""
+        ...
+
+    def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measures of a whole split that are no mean over its images, from classes `[images]`."""
+        ...
+
+    def score(self, measures: dict[str, float]) -> list[float]:
+        """How good an epoch is by its validation measures, the larger the better, the last item
+        breaking ties that early stopping ignores; lists of one run compare with each other.
+        """
+        ...
+
+    def lines(self, measures: dict[str, float]) -> list[str]:
+        """What the log says after validation besides loss and accuracy."""
+        ...
+
+
+class MakeObjective(Protocol):
+    """Makes the objective of an epoch."""
+
+    def __call__(self, phase: dict, history: list[dict], share: Share | None) -> Objective:
+        """From the phase's settings and the epochs before; to train with this share of each batch,
+        or, without one, to validate with.
+        """
+        ...
+
+
+class Classification:
+    """Cross-entropy of a plain classifier's logits `[batch, classes]`."""
+
+    def __init__(self, label_smoothing: float = 0.0):
+        self.label_smoothing = label_smoothing
+        self.weights: dict[str, float] = {}
+        self.stalls_on = "loss"
+
+    def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
+        """The cross-entropy, as `loss`."""
+        return {"loss": F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)}
+
+    def counts(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Images answered right, as `accuracy`."""
+        return {"accuracy": (outputs.argmax(dim=1) == labels).sum()}
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The class of the largest logit."""
+        return outputs.argmax(dim=1)
+
+    def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
+        """None."""
+        return {}
+
+    def score(self, measures: dict[str, float]) -> list[float]:
+        """Accuracy, then loss."""
+        return [measures["accuracy"], -measures["loss"]]
+
+    def lines(self, measures: dict[str, float]) -> list[str]:
+        """Nothing more to say."""
+        return []
