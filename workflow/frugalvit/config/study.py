@@ -4,14 +4,14 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+from frugalvit.config.bases import check_base, pretraining_run
+from frugalvit.config.datasets import check_sizes, collect_datasets, find_file
 from frugalvit.config.experiments import (
     Experiment,
     Run,
     expand,
-    run_settings,
 )
 from frugalvit.config.schema import (
-    load_schema,
     merge,
     validate,
 )
@@ -131,9 +131,9 @@ def load_study(config: dict) -> Study:
     mirror = find_mirror(config)
     if mirror and not Path(mirror).is_dir():
         raise ConfigError(f"mirror: no folder '{mirror}'; correct it, or set it to null")
-    datasets = _datasets(config, mirror)
-    _check_base(config["base"], mirror)
-    _check_sizes(config, datasets)
+    datasets = collect_datasets(config, mirror)
+    check_base(config["base"], mirror)
+    check_sizes(config, datasets)
     split_sets = {"splits": config["splits"]}
     for name, changes in config["split_variants"].items():
         split_sets[f"splits-{name}"] = merge(config["splits"], changes)
@@ -217,121 +217,3 @@ def holds_results_only(study: Study, folder: Path) -> bool:
         and not (folder / "data" / study.dataset / "store" / "index.csv").exists()
         and not any(results.rglob("*.safetensors"))
     )
-
-
-def _datasets(config: dict, mirror: str | None) -> dict[str, dict]:
-    found = {}
-    pretrain = config["base"]["pretrain"] if config["base"]["source"] == "pretrain" else None
-    parts = [("dataset", config["dataset"])]
-    if pretrain:
-        parts.append(("base.pretrain.dataset", pretrain["dataset"]))
-    for key, dataset in parts:
-        _complete_dataset(dataset, key, mirror)
-        if found.get(dataset["name"], dataset) != dataset:
-            raise ConfigError(
-                f"{key}.name: two different datasets are named '{dataset['name']}'; give it its own name"
-            )
-        found[dataset["name"]] = dataset
-    return found
-
-
-def _complete_dataset(dataset: dict, key: str, mirror: str | None) -> None:
-    source, path = dataset["source"], dataset["path"]
-    dataset.setdefault("name", source)
-    if source == "digits":
-        # The canvas is drawn at its final size: there is nothing to resize.
-        dataset["resize"] = dataset["crop"] = dataset["digits"]["canvas"]
-        smallest, largest = dataset["digits"]["size"]
-        if not smallest <= largest <= dataset["digits"]["canvas"]:
-            raise ConfigError(
-                f"{key}.digits.size: [{smallest}, {largest}] does not fit a canvas of "
-                f"{dataset['digits']['canvas']} px; write [smallest, largest] within it"
-            )
-        for index, name in enumerate(dataset["classes"] or []):
-            if name not in map(str, range(10)):
-                raise ConfigError(f"{key}.classes[{index}]: unknown class '{name}'; use '0' to '9'")
-    elif dataset["crop"] is None:
-        dataset["crop"] = dataset["resize"]
-    elif dataset["crop"] > dataset["resize"]:
-        raise ConfigError(
-            f"{key}.crop: {dataset['crop']} px is larger than resize ({dataset['resize']} px); lower it"
-        )
-    if source in ("folder", "archive") and not path:
-        raise ConfigError(f"{key}.path: missing; source {source} needs the path of its {source}")
-    if source == "folder" and not Path(path).is_dir():
-        raise ConfigError(f"{key}.path: no folder '{path}'; correct the path")
-    if source == "archive":
-        if path.startswith(("http://", "https://")):
-            if not dataset["sha256"]:
-                raise ConfigError(
-                    f"{key}.sha256: missing; an archive from the network needs its checksum"
-                )
-        else:
-            find_file(path, mirror, f"{key}.path")
-
-
-def find_file(path: str, mirror: str | None, key: str) -> Path:
-    """The file at `path`, or of that name in the mirror.
-
-    Raises:
-        ConfigError: when neither exists.
-    """
-    places = [Path(path), *([Path(mirror) / Path(path).name] if mirror else [])]
-    for place in places:
-        if place.is_file():
-            return place
-    looked = " nor in the mirror" if mirror else " (and no mirror is set)"
-    raise ConfigError(f"{key}: no file '{path}'{looked}; correct the path or fetch the file")
-
-
-def _check_sizes(config: dict, datasets: dict[str, dict]) -> None:
-    """The model must not see more of an image than a store holds."""
-    for key, dataset in zip(("dataset", "base.pretrain.dataset"), datasets.values()):
-        if config["base"]["image_size"] > dataset["crop"]:
-            raise ConfigError(
-                f"base.image_size: {config['base']['image_size']} px, but {key}.crop stores "
-                f"{dataset['crop']} px; raise {key}.crop and {key}.resize, or lower this"
-            )
-
-
-def _check_base(base: dict, mirror: str | None) -> None:
-    source = base["source"]
-    needs = {"torchvision": "model", "hub": "repository", "file": "file", "pretrain": "pretrain"}
-    if source in needs and not base[needs[source]]:
-        raise ConfigError(f"base.{needs[source]}: missing; base.source {source} needs it")
-    if source == "file":
-        find_file(base["file"], mirror, "base.file")
-    architecture = base["architecture"] or {}
-    if source in ("pretrain", "random"):
-        known = load_schema()["$defs"]["base"]["properties"]["architecture"]["properties"]
-        for key in known:
-            if key not in architecture:
-                raise ConfigError(
-                    f"base.architecture.{key}: missing; base.source {source} needs it"
-                )
-        if architecture["hidden_dim"] % architecture["num_heads"]:
-            raise ConfigError(
-                f"base.architecture.num_heads: {architecture['num_heads']} heads do not divide "
-                f"hidden_dim {architecture['hidden_dim']}; choose a divisor"
-            )
-    patch = architecture.get("patch_size")
-    if patch and base["image_size"] % patch:
-        raise ConfigError(
-            f"base.image_size: {base['image_size']} px is no multiple of the patch size {patch}; "
-            f"use {base['image_size'] // patch * patch or patch}"
-        )
-    ready = base["pretrain"] and base["pretrain"]["ready_made"]
-    if source == "pretrain" and ready and not Path(ready).is_file():
-        raise ConfigError(
-            f"base.pretrain.ready_made: no file '{ready}'; correct the path, or null pretrains anew"
-        )
-
-
-def pretraining_run(config: dict) -> dict:
-    """Settings of the run that makes the base: `training` defaults, the pretraining's own changes."""
-    pretrain = config["base"]["pretrain"]
-    training = merge(validate({}, "training"), pretrain["training"])
-    phase = {"train": "all", "epochs": pretrain["epochs"]}
-    settings = run_settings("pretrain", pretrain["seed"], training, [phase])
-    base = {key: config["base"][key] for key in ("architecture", "image_size", "mean", "std")}
-    return settings | {"dataset": pretrain["dataset"], "splits": pretrain["splits"], "base": base}

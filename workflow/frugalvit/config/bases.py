@@ -1,0 +1,56 @@
+"""A study's base: its settings checked, and the run that pretrains it."""
+
+from pathlib import Path
+
+from frugalvit.config.datasets import find_file
+from frugalvit.config.experiments import run_settings
+from frugalvit.config.schema import load_schema, merge, validate
+from frugalvit.errors import ConfigError
+
+
+def check_base(base: dict, mirror: str | None) -> None:
+    """Check what the schema cannot.
+
+    Raises:
+        ConfigError: one line that names the key and the remedy.
+    """
+    source = base["source"]
+    needs = {"torchvision": "model", "hub": "repository", "file": "file", "pretrain": "pretrain"}
+    if source in needs and not base[needs[source]]:
+        raise ConfigError(f"base.{needs[source]}: missing; base.source {source} needs it")
+    if source == "file":
+        find_file(base["file"], mirror, "base.file")
+    architecture = base["architecture"] or {}
+    if source in ("pretrain", "random"):
+        known = load_schema()["$defs"]["base"]["properties"]["architecture"]["properties"]
+        for key in known:
+            if key not in architecture:
+                raise ConfigError(
+                    f"base.architecture.{key}: missing; base.source {source} needs it"
+                )
+        if architecture["hidden_dim"] % architecture["num_heads"]:
+            raise ConfigError(
+                f"base.architecture.num_heads: {architecture['num_heads']} heads do not divide "
+                f"hidden_dim {architecture['hidden_dim']}; choose a divisor"
+            )
+    patch = architecture.get("patch_size")
+    if patch and base["image_size"] % patch:
+        raise ConfigError(
+            f"base.image_size: {base['image_size']} px is no multiple of the patch size {patch}; "
+            f"use {base['image_size'] // patch * patch or patch}"
+        )
+    ready = base["pretrain"] and base["pretrain"]["ready_made"]
+    if source == "pretrain" and ready and not Path(ready).is_file():
+        raise ConfigError(
+            f"base.pretrain.ready_made: no file '{ready}'; correct the path, or null pretrains anew"
+        )
+
+
+def pretraining_run(config: dict) -> dict:
+    """Settings of the run that makes the base: `training` defaults, the pretraining's own changes."""
+    pretrain = config["base"]["pretrain"]
+    training = merge(validate({}, "training"), pretrain["training"])
+    phase = {"train": "all", "epochs": pretrain["epochs"]}
+    settings = run_settings("pretrain", pretrain["seed"], training, [phase])
+    base = {key: config["base"][key] for key in ("architecture", "image_size", "mean", "std")}
+    return settings | {"dataset": pretrain["dataset"], "splits": pretrain["splits"], "base": base}

@@ -1,0 +1,170 @@
+"""The contract of a method: what its room `methods/{name}/` answers.
+
+The configuration and the rules read the half that needs no torch, `METHOD` in `keys.py`; jobs load
+the other parts, each when it needs it, through `methods.registry.part`:
+
+| file | answers | asked by |
+|---|---|---|
+| `schema.yaml` | the keys of this method's experiments: types, defaults, descriptions | `config` |
+| `docs.md` | what a user should read before them | `config.docs` |
+| `keys.py` | `METHOD`: checks, expansion, tables, figures (a `Method`) | `config`, rules |
+| `model.py` | `adapt`, `describe`, `restore` (a `ModelPart`) | training, evaluation |
+| `objective.py` | `Objectives(model, settings, teacher)` (`training.objective`) | training |
+| `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
+| `points.py` | `timed(model, points, how, folder)` (a `PointsPart`), where adaptive | measuring |
+| `figures/`, `captions/` | one module and one caption a figure | plotting |
+
+A part imports what it needs; no method imports another. Code in one part reruns only the jobs that
+load that part, of this method's runs alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from frugalvit.figures.figure import Figure
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torchvision.models import VisionTransformer
+
+    from frugalvit.config.experiments import Experiment
+    from frugalvit.evaluation.tested import TestedRun
+    from frugalvit.operating_point import Point
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One experiment of a study, as its method's checks see it."""
+
+    at: str  # its key: `experiments.{name}`
+    raw: dict[str, Any]  # its entry, validated, its method's own keys complete
+    config: dict[str, Any]  # the whole study
+    source: "Experiment | None"  # the experiment that it starts from; the base where None
+    baseline: "Experiment | None"  # the one that it is compared with
+    layers: int | None  # blocks of its model, where the config tells
+
+
+class Look(NamedTuple):
+    """How figures that compare methods show one."""
+
+    words: str  # 'early exits'
+    label: str  # beside a mark
+    marker: str  # matplotlib's
+    color: str
+
+
+def _nothing(entry: Entry) -> dict[str, Any]:
+    return {}
+
+
+def _no_settings(raw: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+def _any_schedule(at: str, schedule: list[dict]) -> None:
+    return None
+
+
+def _never(raw: dict[str, Any]) -> bool:
+    return False
+
+
+def _always(settings: dict[str, Any]) -> bool:
+    return True
+
+
+def _no_options(experiment: "Experiment", experiments: Mapping[str, "Experiment"]) -> dict:
+    return {}
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method answers before there is any tensor."""
+
+    title: str  # of its figures in the report
+    look: Look
+    # --- configuration ---
+    check: Callable[[Entry], dict[str, Any]] = _nothing
+    """Check an entry's keys; returns how its runs are evaluated (`Experiment.evaluation`), of which
+    training does not depend. Raises ConfigError, one line that names the key and the remedy."""
+    training: Callable[[dict[str, Any]], dict[str, Any]] = _no_settings
+    """From an entry, what it adds to the settings that a run is trained with."""
+    check_schedule: Callable[[str, list[dict]], None] = _any_schedule
+    """Check phases whose epochs are resolved; raises ConfigError."""
+    distils: Callable[[dict[str, Any]], bool] = _never
+    """From an entry, whether its runs learn from the answers of its baseline's."""
+    trains: bool = True  # else its runs are another experiment's, used in another way
+    head_phases: tuple[str, ...] = ("head",)  # words of a schedule that train heads alone
+    # --- what its runs may read ---
+    pooled_heads: Callable[[dict[str, Any]], bool] = _always
+    """From a run's settings, whether its heads read pooled tokens, which are cached."""
+    answers_from_features: bool = True  # whether cached features serve a run of heads in evaluation
+    shape: tuple[str, ...] = ()  # settings, besides the common ones, that decide its model's shape
+    # --- results ---
+    adaptive: bool = False  # has operating points: it is measured, point by point, beside the plain
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Name -> file in the run's folder, of what its evaluation writes besides predictions,
+    thumbnails and metrics (`untimed` -> `untimed_points.csv` where adaptive)."""
+    measured: tuple[str, ...] = ()  # of `tables`, what measuring reads besides `untimed`
+    splits: tuple[str, ...] = ("valid", "test")  # that an evaluation answers
+    figures: Sequence[Figure] = ()
+    figure_options: Callable[["Experiment", Mapping[str, "Experiment"]], dict[str, Any]] = (
+        _no_options
+    )
+    """From an experiment and those shown, what its figures and captions ask of the configuration."""
+    targets: tuple[str, ...] = ()  # settings of points that are aimed at, not part of a curve
+    masked: tuple[str, ...] = ()  # settings that compute what another point leaves out
+
+
+class ModelPart(Protocol):
+    """`model.py`: the model of a run, as its settings say before it trains and as its card does."""
+
+    @staticmethod
+    def adapt(backbone: "VisionTransformer", settings: dict[str, Any]) -> "nn.Module":
+        """The model around a backbone; what is fresh draws from torch's global generator.
+
+        Raises:
+            ConfigError: the settings do not fit the backbone. The message lacks the experiment.
+        """
+        ...
+
+    @staticmethod
+    def describe(model: "nn.Module") -> dict[str, Any]:
+        """What a card says of the model besides its backbone's architecture, for `restore`."""
+        ...
+
+    @staticmethod
+    def restore(backbone: "VisionTransformer", card: dict[str, Any]) -> "nn.Module":
+        """The model of that card, its weights not loaded yet."""
+        ...
+
+
+class TablesPart(Protocol):
+    """`tables.py`: what an evaluation writes."""
+
+    @staticmethod
+    def evaluate(run: "TestedRun", how: dict[str, Any]) -> dict[str, Any]:
+        """Tables (DataFrames) and records (for JSON) by name: `predictions`, `thumbnails`,
+        `metrics`, and those of `Method.tables`.
+        """
+        ...
+
+
+class PointsPart(Protocol):
+    """`points.py`: the models behind operating points."""
+
+    @staticmethod
+    def timed(
+        model: "nn.Module", points: "Sequence[Point]", how: dict[str, Any], folder: Path
+    ) -> "dict[str, nn.Module]":
+        """A model for each `Point.model` but the plain one, `full`.
+
+        Args:
+            model: of the run, in evaluation mode.
+            points: of the run.
+            how: its experiment's `evaluation`.
+            folder: of the run, with the tables that `Method.measured` names.
+        """
+        ...
