@@ -67,20 +67,14 @@ wildcard_constraints:
 
 
 include: "workflow/rules/shown.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/exit_figures.smk"
-include: "workflow/rules/token_figures.smk"
-include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
 
 
 rule all:
     default_target: True
     input:
         rules.figures.input,
-        rules.tabulate_results.output,
-        rules.tabulate_tokens.output if TOKENS_SHOWN else [],
-        expand(rules.tabulate_checks.output, splits=SPLITS_FOLDERS),
-        [] if RESULTS_ALONE else "<results>/base/freeze_check.json",
+        [] if RESULTS_ALONE else "<results>/base/experiment_checks.json",
 
 
 if RESULTS_ALONE:
@@ -92,20 +86,8 @@ if RESULTS_ALONE:
 else:
 
     include: "workflow/rules/common.smk"
-    include: "workflow/rules/params.smk"
     include: "workflow/rules/data.smk"
     include: "workflow/rules/base.smk"
-    include: "workflow/rules/fine_tune.smk"
+    include: "workflow/rules/train.smk"
     include: "workflow/rules/evaluate.smk"
-
-    if STUDY.exit_runs:
-
-        include: "workflow/rules/early_exit.smk"
-
-    if STUDY.token_runs:
-
-        include: "workflow/rules/tokens.smk"
-
-    if ADAPTIVE:
-
-        include: "workflow/rules/measure.smk"
+    include: "workflow/rules/measure.smk"

@@ -1,12 +1,21 @@
 """Made-up results of a study with the columns of the real CSVs, for the figure tests."""
 
 import base64
+import importlib.util
 import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from frugalvit.figures.figure import Figure
+from frugalvit.figures.inputs import TABLES, of_method
+
+SCRIPT = Path(__file__).resolve().parents[1] / "workflow" / "scripts" / "plot.py"
 SPLITS = ("train", "valid", "test")
 
 
@@ -104,3 +113,49 @@ def grid(keys: dict[str, list], seeds: int = 1) -> pd.DataFrame:
     points["selected"] = accuracy == accuracy.max()
     points.insert(0, "point", range(len(points)))
     return points
+
+
+def run_job(
+    figures: Iterable[Figure],
+    results: Path,
+    *,
+    runs: Sequence[str],
+    experiment: str = "",
+    splits: str = "",
+    options: Mapping[str, Any] | None = None,
+    own: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Draw figures as their rule does, from the files in a study's results; returns what was drawn.
+
+    `own` are the tables of the figures' method, by name.
+    """
+    figures = list(figures)
+    files: dict[str, Any] = {}
+    for name in dict.fromkeys(name for figure in figures for name in figure.needs):
+        table = TABLES.get(name) or of_method((own or {})[name])
+        paths = [
+            results / table.path.format(run=run, splits=splits, experiment=experiment)
+            for run in (runs if table.of_runs else runs[:1])
+        ]
+        files[name] = paths if table.of_runs else paths[0]
+    outputs = {
+        figure.name: [results / figure.page.format(splits=splits)]
+        if figure.page
+        else [results / f"figures/{figure.name}.{kind}" for kind in ("svg", "png")]
+        for figure in figures
+    }
+    told = {figure.name: {"module": figure.module, "needs": figure.needs} for figure in figures}
+    page = {"width_mm": 170, "dpi": 80}
+    params = {"study": "made_up", "page": page, "figures": told, "options": options}
+    spec = importlib.util.spec_from_file_location("plot", SCRIPT)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    script.main(
+        SimpleNamespace(
+            input=files,
+            output=outputs,
+            params=SimpleNamespace(**params),
+            wildcards={"experiment": experiment, "splits": splits},
+        )
+    )
+    return [path for paths in outputs.values() for path in paths]

@@ -9,6 +9,7 @@ from frugalvit.config.schema import validate
 from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
+from frugalvit.methods import registry
 from frugalvit.models.base import build_from_base, load_base
 from frugalvit.training.features import extract_to_file, image_sets
 from frugalvit.training.loop import Trainer
@@ -39,6 +40,12 @@ def make_study(folder: Path) -> Path:
             sets = image_sets(store, ids, preprocessing, views, augment, seed=0)
             extract_to_file(fabric, model, sets, folder / "features" / name / f"{split}.npy", 32)
     return folder
+
+
+def method_settings(method: str, **keys) -> dict:
+    """What a method adds to a run's settings, of an experiment with these keys."""
+    raw = validate({"method": method, **keys}, "experiment")
+    return registry.method(method).training(raw)
 
 
 def files_of(study, folder, cached=True):

@@ -13,6 +13,7 @@ from frugalvit.models.backbone import (
     forward_intermediates,
     logits_from_class_token,
     named_architecture,
+    own_parts,
     parameter_part,
     part_counts,
 )
@@ -144,8 +145,20 @@ def test_every_parameter_belongs_to_a_part():
     assert parameter_part("encoder.layers.encoder_layer_11.mlp.0.weight") == "block 12"
     assert parameter_part("exits.3.classifier.weight") == "exits"
     assert parameter_part("backbone.heads.head.weight") == "head"
-    with pytest.raises(ValueError, match="gates"):
-        parameter_part("gates.0.weight")
+    for foreign in ("backbone.gates.0.weight", "encoder.gate", "gamma"):
+        with pytest.raises(ValueError, match=foreign):
+            parameter_part(foreign)
+
+
+def test_a_model_around_a_backbone_has_parts_of_its_own():
+    class Around(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gates = torch.nn.Linear(2, 2)
+            self.backbone = small_model()
+
+    assert own_parts(Around()) == ["gates"]
+    assert own_parts(small_model()) == []
 
 
 def test_part_counts_add_up():

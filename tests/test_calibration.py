@@ -16,10 +16,10 @@ from frugalvit.methods.early_exit.calibration import (
 )
 from frugalvit.methods.early_exit.criteria import (
     CRITERIA,
-    NEVER,
     first_exits,
     score_exits,
 )
+from frugalvit.operating_point import NEVER
 
 EXITS, CLASSES = 4, 5
 GFLOPS, FULL_GFLOPS = [1.0, 2.0, 3.0, 4.25], 4.0

@@ -1,15 +1,15 @@
 """The report's captions are clean reStructuredText that states each figure's parameters."""
 
 import io
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from frugalvit.config.study import load_study
+from frugalvit.figures import shown
 
-CAPTIONS = sorted((Path(__file__).resolve().parents[1] / "workflow" / "report").glob("*.rst"))
+WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
 STUDY = {
     "study": "made_up",
     "seeds": [0, 1, 2],
@@ -19,7 +19,7 @@ STUDY = {
         "image_size": 24,
         "architecture": {
             "patch_size": 4,
-            "num_layers": 6,
+            "num_layers": 12,
             "num_heads": 4,
             "hidden_dim": 64,
             "mlp_dim": 128,
@@ -37,6 +37,11 @@ STUDY = {
                 {"train": {"blocks": 3}, "epochs": 1, "layer_decay": 0.75},
             ],
             "grid": {"parameters": {"lr": [0.001, 0.002], "schedule[1].lr": [0.01, 0.02]}},
+        },
+        "first_six": {
+            "method": "fine_tune",
+            "keep_blocks": 6,
+            "schedule": [{"train": "head", "epochs": 1}],
         },
         "early": {
             "method": "early_exit",
@@ -56,94 +61,113 @@ STUDY = {
 }
 
 
-def render(caption: Path, experiment: str, splits: str = "splits") -> str:
-    """The caption's text; docutils' warnings fail."""
+STUDY_JOBS = shown.jobs(load_study(STUDY))
+CASES = {
+    (figure.name, value): (job, figure)
+    for job in STUDY_JOBS
+    for figure in job.figures
+    for value in (job.values or [""])
+}
+
+
+def render(name: str, value: str = "") -> str:
+    """The text of a figure's caption, with what its rule gives it; docutils' warnings fail."""
+    job, figure = CASES[name, value]
+    params = SimpleNamespace(
+        settings=job.settings[value] if job.each and job.settings else job.settings,
+        options=job.options[value] if job.each and job.options else job.options,
+    )
+    text = (WORKFLOW / "frugalvit" / shown.caption(figure)).read_text()
+    return rendered(text, params, {job.each: value} if job.each else {})
+
+
+def rendered(text: str, params: SimpleNamespace, wildcards: dict[str, str]) -> str:
+    """What docutils makes of a caption."""
     jinja2 = pytest.importorskip("jinja2")
     core = pytest.importorskip("docutils.core")
-    study = load_study(STUDY)
-    settings = {name: asdict(entry) for name, entry in study.experiments.items()}
-    if caption.stem in ("samples", "class_counts"):
-        shown = study.split_sets[splits]
-    else:
-        shown = settings if caption.stem == "schedules" else settings[experiment]
-    snakemake = SimpleNamespace(
-        config=STUDY,
-        wildcards=SimpleNamespace(experiment=experiment, splits=splits),
-        params=SimpleNamespace(
-            settings=shown,
-            experiments=list(settings),
-            targets=(settings[experiment]["exits"] or {}).get("targets", {}),
-            rivals={"first_six": 6},
-        ),
-    )
+    snakemake = SimpleNamespace(config=STUDY, wildcards=SimpleNamespace(**wildcards), params=params)
     # The options are those of Snakemake's report.
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    text = environment.from_string(caption.read_text()).render(snakemake=snakemake)
+    text = environment.from_string(text).render(snakemake=snakemake)
     warnings = io.StringIO()
     core.publish_parts(text, writer="html", settings_overrides={"warning_stream": warnings})
     assert not warnings.getvalue(), text
     return " ".join(text.split())
 
 
-# An experiment without a grid has no grid figure, one without exits or halting none of those.
-PAIRS = [
-    (caption, experiment)
-    for caption in CAPTIONS
-    for experiment in STUDY["experiments"]
-    if caption.stem != "grid" or "grid" in STUDY["experiments"][experiment]
-    if not caption.stem.startswith("exit_") or experiment == "early"
-    if not caption.stem.startswith("avit_") or experiment == "halting"
-]
+@pytest.mark.parametrize(("name", "value"), CASES, ids=lambda part: part or "study")
+def test_captions_render_cleanly(name, value):
+    assert render(name, value)
 
 
-@pytest.mark.parametrize(
-    ("caption", "experiment"), PAIRS, ids=lambda part: getattr(part, "stem", part)
-)
-def test_captions_render_cleanly(caption, experiment):
-    assert render(caption, experiment)
+def test_the_first_page_renders_cleanly():
+    text = (WORKFLOW / "report" / "workflow.rst").read_text()
+    assert "study made_up" in rendered(text, SimpleNamespace(), {}).lower()
+
+
+def test_every_caption_is_of_a_figure():
+    found = {path.relative_to(WORKFLOW / "frugalvit") for path in WORKFLOW.rglob("captions/*.rst")}
+    of_figures = {Path(shown.caption(figure)) for _, figure in CASES.values()}
+    assert {path for path in found - of_figures if path.name != "training.rst"} == set()
+
+
+def test_figures_are_of_the_experiments_that_have_them():
+    of = {name: {value for other, value in CASES if other == name} for name, _ in CASES}
+    assert of["grid"] == {"partial"}
+    assert of["exit_depth"] == {"early"}
+    assert of["avit_images"] == {"halting"}
+    assert of["mistakes"] == set(STUDY["experiments"])
+    assert of["samples"] == {"splits", "splits-swapped"}
+    table, _ = CASES["token_table", ""]
+    assert table.options["experiments"] == ["frozen", "halting", "merged", "pruned"]
+    pareto, _ = CASES["pareto", ""]
+    assert "partial" not in pareto.options["experiments"], "tested on other images"
+    plain = STUDY | {"experiments": {"frozen": STUDY["experiments"]["frozen"]}}
+    names = {job.name for job in shown.jobs(load_study(plain))}
+    assert not names & {"plot_pareto", "tabulate_tokens", "plot_grid"}
 
 
 def test_captions_state_parameters():
-    captions = {path.stem: path for path in CAPTIONS}
-    curves = render(captions["learning_curves"], "partial")
+    curves = render("learning_curves", "partial")
     assert "3 seed(s) (0, 1, 2)" in curves
     assert "last 3 block(s) and head: 1 epoch(s), learning rate 0.01" in curves
     assert "layer decay 0.75" in curves
-    assert "4 settings of lr, schedule[1].lr" in render(captions["grid"], "partial")
-    counts = render(captions["class_counts"], "partial", "splits-swapped")
+    assert "4 settings of lr, schedule[1].lr" in render("grid", "partial")
+    counts = render("class_counts", "splits-swapped")
     assert "0.8 of the training images train (stratified, seed 0)" in counts
     assert "swapped" in counts
-    compared = render(captions["schedules"], "frozen")
+    compared = render("schedules")
     assert "head for 4 epoch(s) at learning rate 0.001, then last 3 block(s) for 1" in compared
     assert "starts from frozen" in compared
-    saved = render(captions["exit_tradeoff"], "early")
+    saved = render("exit_tradeoff", "early")
     assert "at most 0.5 of the full model's GFLOPs; at most 0.01 of accuracy lost" in saved
     assert "at most 0.03 of accuracy lost with probability 0.8" in saved
     assert "*first_six*, the first 6 block(s) alone" in saved
-    assert "weighs what its share of the depth" in render(captions["learning_curves"], "early")
+    curves = render("learning_curves", "early")
+    assert "weighs what its share of the depth" in curves
+    assert "It starts from the runs of frozen." in curves
 
 
 def test_captions_of_adaptive_tokens_state_parameters():
-    captions = {path.stem: path for path in CAPTIONS}
     for name in ("avit_halting", "avit_images", "avit_tokens", "avit_losses"):
-        caption = render(captions[name], "halting")
+        caption = render(name, "halting")
         assert "halting" in caption
         assert "Method: avit" in caption
         assert "Splits: splits" in caption
-    assert "Test images of seed 0" in render(captions["avit_images"], "halting")
-    assert "3 seed(s) (0, 1, 2)" in render(captions["avit_losses"], "halting")
-    curves = render(captions["learning_curves"], "halting")
+    assert "Test images of seed 0" in render("avit_images", "halting")
+    assert "3 seed(s) (0, 1, 2)" in render("avit_losses", "halting")
+    curves = render("learning_curves", "halting")
     assert "all: 7 epoch(s)" in curves
+    assert "what is learned from the baseline" in curves
     for name in ("pareto", "token_table"):
-        assert "study made_up" in render(captions[name], "halting")
+        assert "study made_up" in render(name)
 
 
 def test_captions_of_what_trains_nothing_say_so():
-    captions = {path.stem: path for path in CAPTIONS}
-    curves = render(captions["learning_curves"], "merged")
+    curves = render("learning_curves", "merged")
     assert "Nothing trains here: the curves are those of frozen." in curves
     assert "Schedule" not in curves
-    compared = render(captions["schedules"], "merged")
+    compared = render("schedules")
     assert "starts from frozen; nothing trains." in compared

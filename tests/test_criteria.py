@@ -8,12 +8,12 @@ import torch
 from frugalvit.errors import ConfigError
 from frugalvit.methods.early_exit.criteria import (
     CRITERIA,
-    NEVER,
     decide,
     first_exits,
     score_exits,
     step_of,
 )
+from frugalvit.operating_point import NEVER
 
 EXITS, CLASSES = 4, 3
 HALF_QUARTERS = torch.tensor([0.5, 0.25, 0.25]).log()

@@ -1,10 +1,8 @@
 """The figures of early exits: drawn from made-up tables, whole, legible, the same each time."""
 
-import importlib.util
 import re
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,19 +15,21 @@ from frugalvit.figures import (
     style,
 )
 from frugalvit.files import write_csv
+from frugalvit.methods import registry
 from frugalvit.methods.early_exit.figures import (
+    FIGURES,
     exit_accuracy,
     exit_calibration,
     exit_depth,
     exit_images,
     exit_tradeoff,
+    exit_words,
 )
+from frugalvit.operating_point import FULL
 from tests import exit_tables as made
 from tests import figure_tables
 from tests.test_figures import DIGITS, LONG, drawn_texts, words
 
-SCRIPT = Path(__file__).resolve().parents[1] / "workflow" / "scripts" / "plot_exits.py"
-FIGURES = ("exit_accuracy", "exit_calibration", "exit_tradeoff", "exit_depth", "exit_images")
 NAMES = {"study": "made_up", "experiment": "early_exit", "device": "cpu", "width_mm": 170}
 SMALL = made.Model([1, 2, 3, 4, 5, 6], gflops=0.0213)
 BASE = made.Model(list(range(1, 13)), worst=0.12, best=0.86, gflops=9.2, n=6149)
@@ -156,7 +156,11 @@ def test_the_chosen_point_is_named_with_its_guarantee():
     ],
 )
 def test_confidence_is_that_of_the_target(targets, delta):
-    assert point_words.delta_of(0.02, targets) == delta
+    assert exit_words.delta_of(0.02, targets) == delta
+
+
+def test_targets_are_those_of_the_method():
+    assert set(exit_words.TARGETS) == set(registry.method("early_exit").targets) - {FULL}
 
 
 def test_points_lost_are_each_seeds_own():
@@ -348,52 +352,43 @@ def test_labels_find_free_places():
     assert corner[0] >= 0 and corner[1] >= 0 and corner[2] <= 20 and corner[3] <= 20
 
 
-def write_results(folder: Path, seeds: int) -> SimpleNamespace:
-    """The CSVs of an experiment as its rule gets them."""
+def write_results(folder: Path, seeds: int) -> dict[str, Path]:
+    """The CSVs of an experiment as they lie in a study's results; each table, of one run."""
     found = results(SMALL, DIGITS, seeds)
     files = {"exits": "exits", "points": "operating_points"}
     files |= {"predictions": "predictions", "images": "exit_images"}
-    inputs = {}
+    paths = {}
     for name, file in files.items():
-        inputs[name] = [folder / f"runs/early_exit-s{seed}/{file}.csv" for seed in range(seeds)]
-        for path, table in zip(inputs[name], found[name]):
-            write_csv(path, table)
+        for seed, table in enumerate(found[name]):
+            paths[name] = folder / f"runs/early_exit-s{seed}/{file}.csv"
+            write_csv(paths[name], table)
     for name in ("assignments", "probes"):
-        inputs[name] = folder / f"{name}.csv"
-        write_csv(inputs[name], found[name])
-    inputs |= {name: [inputs[name]] for name in ("assignments", "probes")}
-    inputs["summary"] = folder / "summary.csv"
-    write_csv(inputs["summary"], made.rivals(SMALL, {"first_four": 4}, seeds))
-    return SimpleNamespace(**inputs)
+        paths[name] = folder / f"splits/{name}.csv"
+        write_csv(paths[name], found[name])
+    paths["summary"] = folder / "summary.csv"
+    write_csv(paths["summary"], made.rivals(SMALL, {"first_four": 4}, seeds))
+    return paths
 
 
-def run_script(inputs: SimpleNamespace, outputs: list[Path]) -> None:
-    spec = importlib.util.spec_from_file_location("plot_exits", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    params = {
-        "study": "made_up",
-        "figures": {"width_mm": 170, "dpi": 80},
-        "settings": {"method": "early_exit"},
-        "rivals": {"first_four": 4},
-        "targets": made.TARGETS,
-    }
-    script.main(
-        SimpleNamespace(
-            input=inputs,
-            output=[str(path) for path in outputs],
-            params=SimpleNamespace(**params),
-            wildcards=SimpleNamespace(experiment="early_exit"),
-        )
+def draw_all(folder: Path, seeds: int) -> list[Path]:
+    """Draw every figure from what `write_results` wrote."""
+    return figure_tables.run_job(
+        FIGURES,
+        folder,
+        runs=[f"early_exit-s{seed}" for seed in range(seeds)],
+        experiment="early_exit",
+        splits="splits",
+        options={"rivals": {"first_four": 4}, "targets": made.TARGETS},
+        own={"exits": "exits.csv", "exit_images": "exit_images.csv"},
     )
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_the_script_draws_what_its_rule_declares(tmp_path, seeds):
-    kinds = ("svg", "png")
-    outputs = [tmp_path / f"figures/{name}-early_exit.{kind}" for name in FIGURES for kind in kinds]
-    run_script(write_results(tmp_path, seeds), outputs)
-    assert all(path.stat().st_size > 1000 for path in outputs)
+def test_the_job_draws_what_its_rule_declares(tmp_path, seeds):
+    write_results(tmp_path, seeds)
+    drawn = draw_all(tmp_path, seeds)
+    assert len(drawn) == 10
+    assert all(path.stat().st_size > 1000 for path in drawn)
 
 
 @pytest.mark.parametrize(
@@ -408,10 +403,8 @@ def test_the_script_draws_what_its_rule_declares(tmp_path, seeds):
     ],
 )
 def test_a_lacking_column_is_named_with_its_file(tmp_path, name, column):
-    inputs = write_results(tmp_path, 1)
-    given = getattr(inputs, name)
-    path = given[0] if isinstance(given, list) else given
+    path = write_results(tmp_path, 1)[name]
     write_csv(path, pd.read_csv(path).drop(columns=column))
     with pytest.raises(DataError, match=f"column {column} is missing") as caught:
-        run_script(inputs, [])
+        draw_all(tmp_path, 1)
     assert str(path) in str(caught.value)

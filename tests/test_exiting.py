@@ -6,7 +6,6 @@ from torch import nn
 
 from frugalvit.methods.early_exit.criteria import (
     CRITERIA,
-    NEVER,
     decide,
     log_probabilities,
     score_exits,
@@ -14,6 +13,7 @@ from frugalvit.methods.early_exit.criteria import (
 from frugalvit.methods.early_exit.exiting import Exiting
 from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.models.backbone import build
+from frugalvit.operating_point import NEVER
 
 ARCHITECTURE = {
     "image_size": 16, "patch_size": 4, "num_layers": 6, "num_heads": 2, "hidden_dim": 16,

@@ -18,11 +18,11 @@ from frugalvit.evaluation.predict import predict, predict_from_features
 from frugalvit.evaluation.probes import probe_blocks
 from frugalvit.methods.early_exit.model import EarlyExits, exit_blocks
 from frugalvit.methods.early_exit.objective import ExitClassification
-from frugalvit.methods.trained import load_run
+from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.backbone import build
 from frugalvit.models.base import load_base
 from frugalvit.training.runs import RunFiles, train_run
-from tests.small_study import KilledError, files_of, killed_after, weights_bytes
+from tests.small_study import KilledError, files_of, killed_after, method_settings, weights_bytes
 
 ARCHITECTURE = {
     "image_size": 24, "patch_size": 8, "num_layers": 4, "num_heads": 2, "hidden_dim": 16,
@@ -48,14 +48,19 @@ def make_model(head="linear", exits="all", classes=5):
 def settings_for(*phases, seed=0, exits=None, **training):
     defaults = merge(validate({}, "training"), {"batch_size": 32, **training})
     settings = run_settings("early_exit", seed, defaults, [{"epochs": 1, **p} for p in phases])
-    keys = validate(exits or {}, "early_exit")
-    names = ("exits", "exit_head", "depth_power", "distillation")
-    return settings | {name: keys[name] for name in names}
+    return settings | method_settings("early_exit", **(exits or {}))
 
 
 def train(files, settings):
     progress = train_run(
-        make_fabric(0, 1), "exits-s0", settings, files, batch_size=32, workers=0, code="x"
+        make_fabric(0, 1),
+        "exits-s0",
+        settings,
+        files,
+        MethodRecipe(settings["method"]),
+        batch_size=32,
+        workers=0,
+        code="x",
     )
     return load_run(files.folder)[0], progress
 

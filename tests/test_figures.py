@@ -1,10 +1,9 @@
 """Every figure is drawn from made-up tables: whole, legible, the same each time, without torch."""
 
-import importlib.util
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,20 +14,25 @@ from PIL import Image
 
 from frugalvit.errors import ConfigError, DataError
 from frugalvit.figures import (
+    all_figures,
+    class_counts,
     confusion,
     grid,
     learning_curves,
     mistakes,
     reliability,
+    samples,
     schedules,
-    split_images,
     style,
     tables,
 )
+from frugalvit.figures.shown import caption
 from frugalvit.files import write_csv
+from frugalvit.methods import registry
 from tests import figure_tables as made
 
 WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
+LIBRARY = WORKFLOW / "frugalvit"
 DIGITS = [str(digit) for digit in range(10)]
 LONG = [f"a rather long name of a class, $number$ {label}" for label in range(102)]
 NAMES = {"study": "made_up", "experiment": "unfreeze_last", "device": "cpu"}
@@ -48,9 +52,9 @@ def every_figure(classes: list[str], seeds: int, accuracy: float, width: float) 
     histories = of_runs(
         [made.history(seed, SCHEDULE, stop=2 if seed == 1 else None) for seed in range(seeds)]
     )
-    samples = table[table["split"] == "train"].drop_duplicates("label").head(24)
+    shown = table[table["split"] == "train"].drop_duplicates("label").head(24)
     generator = np.random.default_rng(1)
-    samples = samples.assign(image=[made.png(generator) for _ in range(len(samples))])
+    shown = shown.assign(image=[made.png(generator) for _ in range(len(shown))])
     experiments = {f"experiment_with_a_long_name_{n}": 0.5 + n / 40 for n in range(12)}
     summary = made.summary(experiments, list(range(seeds)))
     points = made.grid(
@@ -61,8 +65,8 @@ def every_figure(classes: list[str], seeds: int, accuracy: float, width: float) 
         "confusion": confusion.draw(results, classes, **names),
         "mistakes": mistakes.draw(made.thumbnails(results), results, classes, **names),
         "reliability": reliability.draw(results, **names),
-        "samples": split_images.draw_samples(samples, table, study="made_up", width_mm=width),
-        "class_counts": split_images.draw_class_counts(table, study="made_up", width_mm=width),
+        "samples": samples.draw(shown, table, study="made_up", width_mm=width),
+        "class_counts": class_counts.draw(table, study="made_up", width_mm=width),
         "schedules": schedules.draw(summary, study="made_up", shown=None, width_mm=width),
         "grid": grid.draw(points, images=30, **names),
     }
@@ -169,7 +173,7 @@ def test_no_test_images_are_said():
         mistakes.draw(made.thumbnails(results), results, DIGITS, **names),
     ):
         assert "no test images" in words(figure)
-    assert "60 training" in words(split_images.draw_class_counts(table, study="x", width_mm=170))
+    assert "60 training" in words(class_counts.draw(table, study="x", width_mm=170))
     summary = made.summary({"frozen": 0.5}, [0], test=False).assign(train_seconds=np.nan)
     assert "validation" in words(schedules.draw(summary, study="x", shown=None, width_mm=170))
 
@@ -250,7 +254,7 @@ def test_an_image_shows_once_among_the_mistakes():
 
 def test_a_class_may_be_called_none(tmp_path):
     write_csv(tmp_path / "a.csv", made.assignments(["None", "NA", "1"], (1, 1, 1)))
-    table = tables.read_table(tmp_path / "a.csv", split_images.ASSIGNMENT_COLUMNS)
+    table = tables.read_table(tmp_path / "a.csv", tables.ASSIGNMENTS)
     assert tables.class_names(table) == ["None", "NA", "1"]
 
 
@@ -269,7 +273,7 @@ def test_a_bad_table_is_one_line_with_its_name(tmp_path, content, message):
     if content is not None:
         path.write_text(content)
     with pytest.raises(DataError, match=message) as caught:
-        tables.read_table(path, split_images.ASSIGNMENT_COLUMNS)
+        tables.read_table(path, tables.ASSIGNMENTS)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -296,14 +300,7 @@ def test_long_names_keep_their_ends():
     assert style.spread([9.8, 9.9], 2, 0, 10) == [8.0, 10.0]
 
 
-def run_script(name: str, **rule) -> None:
-    spec = importlib.util.spec_from_file_location(name, WORKFLOW / "scripts" / f"{name}.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    script.main(SimpleNamespace(**rule))
-
-
-def test_scripts_draw_what_their_rules_declare(tmp_path):
+def test_jobs_draw_what_their_rules_declare(tmp_path):
     table = made.assignments(DIGITS, (6, 3, 4))
     results = [made.predictions(table, seed, 0.8) for seed in range(2)]
     for seed in range(2):
@@ -311,60 +308,38 @@ def test_scripts_draw_what_their_rules_declare(tmp_path):
         write_csv(run / "history.csv", made.history(seed, SCHEDULE))
         write_csv(run / "predictions.csv", results[seed])
         write_csv(run / "thumbnails.csv", made.thumbnails(results[seed]).iloc[: 5 * seed])
-    write_csv(tmp_path / "assignments.csv", table)
-    samples = table.drop_duplicates("label")
+    write_csv(tmp_path / "splits/assignments.csv", table)
+    chosen = table.drop_duplicates("label")
     image = made.png(np.random.default_rng(0))
-    write_csv(tmp_path / "samples.csv", samples.assign(image=image))
+    write_csv(tmp_path / "splits/samples.csv", chosen.assign(image=image))
     write_csv(tmp_path / "summary.csv", made.summary({"frozen": 0.8, "all": 0.9}, [0, 1]))
-    write_csv(tmp_path / "grid.csv", made.grid({"lr": [0.1, 0.2]}))
-    paths = {
-        name: [tmp_path / f"figures/{name}{part}.{kind}" for kind in ("svg", "png")]
-        for name, part in {
-            **dict.fromkeys(("learning_curves", "confusion", "mistakes", "reliability"), "-frozen"),
-            **dict.fromkeys(("samples", "class_counts"), "-splits"),
-            **{"schedules": "", "grid": "-frozen"},
-        }.items()
-    }
+    write_csv(tmp_path / "grid/frozen.csv", made.grid({"lr": [0.1, 0.2]}))
+    jobs = {group.job: group for group in all_figures.GROUPS}
+    of = {"runs": ["frozen-s0", "frozen-s1"], "experiment": "frozen", "splits": "splits"}
+    drawn = []
+    for job in ("plot_splits", "plot_experiment", "plot_schedules", "plot_grid"):
+        options = {"experiments": ["frozen"]}
+        drawn += made.run_job(jobs[job].figures, tmp_path, options=options, **of)
+    assert len(drawn) == 16
+    assert all(path.stat().st_size > 1000 for path in drawn)
 
-    def outputs(*names):
-        return [str(path) for name in names for path in paths[name]]
 
-    def files(name):
-        return [tmp_path / f"runs/frozen-s{seed}/{name}.csv" for seed in range(2)]
-
-    assignments, summary = tmp_path / "assignments.csv", tmp_path / "summary.csv"
-    params = {
-        "study": "made_up",
-        "figures": {"width_mm": 170, "dpi": 80},
-        "experiments": ["frozen"],
-    }
-    rule = {
-        "params": SimpleNamespace(**params),
-        "wildcards": SimpleNamespace(experiment="frozen"),
-    }
-    of_splits = SimpleNamespace(assignments=assignments, samples=tmp_path / "samples.csv")
-    run_script("plot_splits", input=of_splits, output=outputs("samples", "class_counts"), **rule)
-    of_experiment = SimpleNamespace(
-        histories=files("history"),
-        predictions=files("predictions"),
-        thumbnails=files("thumbnails"),
-        assignments=[assignments],
-        summary=summary,
-    )
-    figures = outputs("learning_curves", "confusion", "mistakes", "reliability")
-    run_script("plot_experiment", input=of_experiment, output=figures, **rule)
-    compared = SimpleNamespace(summary=summary)
-    run_script("plot_schedules", input=compared, output=outputs("schedules"), **rule)
-    searched = SimpleNamespace(
-        grid=tmp_path / "grid.csv", assignments=[assignments], summary=summary
-    )
-    run_script("plot_grid", input=searched, output=outputs("grid"), **rule)
-    assert all(path.stat().st_size > 1000 for found in paths.values() for path in found)
+def test_each_figure_has_a_name_a_caption_and_a_module_that_needs_what_its_line_says():
+    figures = [figure for group in all_figures.GROUPS for figure in group.figures]
+    figures += [figure for name in registry.METHODS for figure in registry.method(name).figures]
+    figures = list(dict.fromkeys(figures))  # a page of several methods is one
+    assert len({figure.name for figure in figures}) == len(figures)
+    for figure in figures:
+        module = import_module(figure.module)
+        assert set(module.NEEDS) == set(figure.needs), figure.name
+        assert (LIBRARY / caption(figure)).is_file(), figure.name
 
 
 def test_figures_never_import_torch():
-    modules = sorted(path.stem for path in (WORKFLOW / "frugalvit" / "figures").glob("*.py"))
-    imports = "; ".join(f"import frugalvit.figures.{name}" for name in modules if name[0] != "_")
+    rooms = [LIBRARY / "figures", *sorted((LIBRARY / "methods").glob("*/figures"))]
+    paths = [path.relative_to(WORKFLOW) for room in rooms for path in sorted(room.glob("*.py"))]
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in paths]
+    imports = "; ".join(f"import {name}" for name in names)
     code = f"import sys; {imports}; print('torch' in sys.modules, 'snakemake' in sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code],

@@ -35,9 +35,11 @@ def model():
 
 
 def test_the_last_six_of_twelve_blocks():
-    parts = trainable_parts({"blocks": 6}, 12)
+    parts = trainable_parts({"blocks": 6}, 12, ["exits"])
     assert parts == [*(f"block {k}" for k in range(7, 13)), "norm", "head", "exits"]
     assert trainable_parts("head", 12) == ["head"]
+    assert trainable_parts("heads", 12, ["exits"]) == ["head", "exits"]
+    assert trainable_parts("exits", 12, ["exits"]) == ["exits"]
     assert trainable_parts("all", 12)[:3] == ["patch_embedding", "positions", "block 1"]
     # All blocks is less than all: the embeddings stay.
     assert trainable_parts({"blocks": 12}, 12)[0] == "block 1"
@@ -48,7 +50,8 @@ def test_the_last_six_of_twelve_blocks():
     [
         ({"blocks": 13}, "^'blocks: 13' but the base has 12 blocks$"),
         ({"blocks": 0}, "trains no block: write 'head'"),
-        ({"blocks": True}, "none of 'head', 'heads', 'exits', 'all'"),
+        ({"blocks": True}, "none of 'head', 'heads', 'all'"),
+        ("exits", "'exits' is none of"),
         ("tail", "'tail' is none of"),
         ({"block": 2}, "is none of"),
     ],

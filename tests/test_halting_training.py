@@ -1,5 +1,6 @@
 """Tokens that learn to halt through the one loop: repeated, resumed, taught, kept to a cost."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -11,7 +12,6 @@ import torch.nn.functional as F
 
 from frugalvit.config.experiments import run_settings
 from frugalvit.config.schema import merge, validate
-from frugalvit.config.token_keys import of_training
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
@@ -19,11 +19,11 @@ from frugalvit.files import sha256_file
 from frugalvit.methods.avit.model import AViT
 from frugalvit.methods.avit.objective import LARGEST_STEP
 from frugalvit.methods.avit.packing import Packed
-from frugalvit.methods.tokens.points import answer, image_gflops
-from frugalvit.methods.trained import load_run
+from frugalvit.methods.tokens.leaving import answer
+from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.base import load_base
 from frugalvit.training.runs import train_run
-from tests.small_study import KilledError, files_of, killed_after, weights_bytes
+from tests.small_study import KilledError, files_of, killed_after, method_settings, weights_bytes
 
 HEAD, ALL = {"train": "head", "epochs": 1}, {"train": "all", "epochs": 3}
 HALTING = {"gamma": 10, "beta": -4}
@@ -34,8 +34,8 @@ RANDOM = {"augment": {"shift": 2}, "dropout": 0.1, "stochastic_depth": 0.3}
 def settings_for(*phases, method="avit", seed=0, halting=HALTING, distillation=None, **training):
     """A run's settings, as the study would expand them."""
     defaults = merge(validate({}, "training"), {"batch_size": 32, "lr": 0.003, **training})
-    raw = {"method": method, "halting": halting, "distillation": distillation or {}}
-    own = of_training(raw) if method == "avit" else {}
+    keys = {"halting": halting, "distillation": distillation or {}} if method == "avit" else {}
+    own = method_settings(method, **copy.deepcopy(keys))
     return run_settings(method, seed, defaults, list(phases)) | own
 
 
@@ -43,7 +43,16 @@ def train(study, folder, settings, cached=True, **files):
     """Train, after other draws from torch's generator; the run's history."""
     torch.rand(len(str(folder)))
     files = dataclasses.replace(files_of(study, folder, cached), **files)
-    train_run(make_fabric(0, 1), "mine-s0", settings, files, batch_size=32, workers=0, code="x")
+    train_run(
+        make_fabric(0, 1),
+        "mine-s0",
+        settings,
+        files,
+        MethodRecipe(settings["method"]),
+        batch_size=32,
+        workers=0,
+        code="x",
+    )
     return pd.read_csv(folder / "history.csv")
 
 
@@ -128,7 +137,7 @@ def test_history_is_what_the_kept_model_says_of_plain_validation_images(study, w
     assert len(found.depths.unique()) > 1, "choose gamma and beta so that tokens differ"
     assert 1 < row["valid_ponder"] < 2 + card["architecture"]["num_layers"]
     # Packed, the model costs what was counted while it trained.
-    gflops = image_gflops(Packed(model.eval()), found.depths)
+    gflops = Packed(model.eval()).image_gflops(found.depths)
     assert row["valid_gflops"] == pytest.approx(sum(gflops) / len(gflops), rel=1e-5)
 
 

@@ -259,7 +259,7 @@ def test_the_caltech_study_is_planned_before_anything_is_downloaded(tmp_path, hu
     assert not hub[1]
     study = load_study(read_yaml(CALTECH))
     assert study.runs["avit_finetuned-s0"].source == "deit-s0"
-    assert study.experiments["avit_finetuned"].tokens["baseline"] == "deit_longer"
+    assert study.experiments["avit_finetuned"].evaluation["baseline"] == "deit_longer"
     own, baseline = (study.runs[f"{name}-s0"].settings for name in ("avit", "deit"))
     assert own["schedule"] == baseline["schedule"]
     assert own["stochastic_depth"] == baseline["stochastic_depth"] == 0.1

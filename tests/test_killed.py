@@ -1,5 +1,6 @@
 """Killed with SIGKILL, started again: nothing is lost, mixed or left lying about."""
 
+import copy
 import functools
 import io
 import json
@@ -18,13 +19,13 @@ import torch
 
 from frugalvit.config.experiments import run_settings
 from frugalvit.config.schema import merge, validate
-from frugalvit.config.token_keys import of_training
 from frugalvit.data.archives import extract_archive
 from frugalvit.data.download import fetch_file
 from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import DataError
+from frugalvit.methods.trained import MethodRecipe
 from frugalvit.models.base import build_from_base, load_base
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.features import extract_to_file, image_sets
@@ -33,7 +34,7 @@ from tests import test_download
 from tests.chaos.killing import Call, end_orphans
 from tests.imagefolders import settings as dataset_settings
 from tests.imagefolders import write_folder, write_image
-from tests.small_study import files_of, weights_bytes
+from tests.small_study import files_of, method_settings, weights_bytes
 from tests.workflows import STUDY, copy_tiny, edit, results_of, run
 
 pytestmark = pytest.mark.workflow
@@ -74,24 +75,31 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+OWN = {  # keys of each method's experiment
+    "early_exit": {"exit_head": {"shallow": "conv", "shallow_blocks": 1, "hidden_dim": 8}},
+    "avit": {"halting": {"gamma": 10, "beta": -4}},
+}
+
+
 def settings_for(method, *phases):
     defaults = merge(validate({}, "training"), {"batch_size": 32, "lr": 0.003})
-    settings = run_settings(method, 0, defaults, list(phases))
-    if method == "early_exit":
-        head = {"shallow": "conv", "shallow_blocks": 1, "hidden_dim": 8}
-        keys = validate({"exit_head": head}, "early_exit")
-        kept = ("exits", "exit_head", "depth_power", "distillation")
-        settings |= {name: keys[name] for name in kept}
-    if method == "avit":
-        halting = {"gamma": 10, "beta": -4}
-        settings |= of_training({"method": method, "halting": halting, "distillation": {}})
-    return settings
+    own = method_settings(method, **copy.deepcopy(OWN.get(method, {})))
+    return run_settings(method, 0, defaults, list(phases)) | own
 
 
 def train(study, folder, settings):
     torch.rand(len(str(folder)))  # a resumed run must not depend on what was drawn before it
     files = files_of(study, folder)
-    train_run(make_fabric(0, 1), "mine-s0", settings, files, batch_size=32, workers=0, code="x")
+    train_run(
+        make_fabric(0, 1),
+        "mine-s0",
+        settings,
+        files,
+        MethodRecipe(settings["method"]),
+        batch_size=32,
+        workers=0,
+        code="x",
+    )
 
 
 def saved(folder, epochs):

@@ -9,25 +9,22 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, f1_score
 
-from frugalvit.methods.early_exit.criteria import (
-    CRITERIA,
-    NEVER,
-    decide,
-)
-from frugalvit.methods.early_exit.points import (
-    EVALUATED,
+from frugalvit.methods.early_exit.choosing import (
     Costs,
-    Point,
     budget_point,
     correctness,
     curve_points,
     drop_point,
-    evaluate_points,
     full_point,
     risk_point,
 )
+from frugalvit.methods.early_exit.criteria import (
+    CRITERIA,
+    decide,
+)
 from frugalvit.methods.early_exit.risk import Certificate
-from frugalvit.words import OPERATING_POINTS
+from frugalvit.methods.early_exit.tables import evaluate_points
+from frugalvit.operating_point import COLUMNS, EVALUATED, NEVER, Point
 
 CLASSES = 5
 COSTS = Costs(blocks=[1, 2, 4, 6], gflops=[1.0, 2.0, 4.0, 6.25], full_gflops=6.0)
@@ -57,7 +54,7 @@ def test_a_row_is_what_its_images_say(criterion):
     threshold = 2.0 if criterion == "patience" else 0.7
     point = Point(criterion, 0.5, criterion, threshold)
     table = evaluate_points([point], SPLITS, TEMPERATURES, COSTS)
-    assert list(table.columns) == EVALUATED == OPERATING_POINTS[4:]
+    assert list(table.columns) == EVALUATED == COLUMNS[4:]
     assert list(table["split"]) == ["calibration", "test"]
     for row in table.itertuples():
         logits, labels = SPLITS[row.split]

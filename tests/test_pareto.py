@@ -11,6 +11,9 @@ from frugalvit.figures import (
     pareto,
     style,
 )
+from frugalvit.figures.looks import read_looks
+from frugalvit.figures.shown import look_of
+from frugalvit.methods import registry
 from frugalvit.methods.tokens.figures import token_table
 from tests import token_tables as made
 from tests.test_avit_figures import check_texts
@@ -20,17 +23,18 @@ PLAIN = {"plain": None, "first_four": 4}
 ADAPTIVE = ["early_exit", "avit", "merging", "pruning"]
 SHOWN = {**PLAIN, **dict.fromkeys(ADAPTIVE)}
 BATCH = 32
+LOOKS = read_looks({name: look_of(name) for name in registry.METHODS})
 
 
 def figure_of(tables, experiments=SHOWN, width: float = 170):
     """The Pareto figure of operating points, summary and costs."""
-    fixed = {"study": "made_up", "throughput_batch": BATCH, "width_mm": width}
+    fixed = {"study": "made_up", "looks": LOOKS, "throughput_batch": BATCH, "width_mm": width}
     return pareto.draw(*tables, experiments=experiments, **fixed)
 
 
 def shares_of(tables, experiments=SHOWN) -> pd.DataFrame:
     """All points as shares, a row a run."""
-    return comparison.compared(*tables, experiments, "test", BATCH)
+    return comparison.compared(*tables, experiments, LOOKS, "test", BATCH)
 
 
 STUDIES = {
@@ -90,20 +94,20 @@ def test_times_are_shares_of_the_model_timed_beside():
 
 
 def test_plain_models_are_shares_of_the_uncut_ones():
-    table = shares_of(made.study(PLAIN, ["avit"], 3)).query("kind != 'avit'")
+    table = shares_of(made.study(PLAIN, ["avit"], 3)).query("method != 'avit'")
     means = table.groupby("experiment")[list(comparison.SHARES)].mean()
     assert means.loc["plain"].tolist() == pytest.approx([1, 1, 1])
     assert means.at["first_four", "gflops"] == pytest.approx(4 / 6)
     assert means.at["first_four", "images_per_s"] > 1
-    kinds = table.groupby("experiment")["kind"].first()
-    assert kinds["plain"] == "plain" and kinds["first_four"] == "shallower"
+    roles = table.groupby("experiment")["role"].first()
+    assert roles["plain"] == comparison.PLAIN and roles["first_four"] == comparison.SHALLOWER
 
 
-def test_masked_is_a_kind_of_its_own_and_never_in_use():
+def test_masked_is_a_role_of_its_own_and_never_in_use():
     points, summary, costs = made.study({"plain": None}, ["avit"], 1)
     points["chosen"] = points["setting"].isin(["packed", "masked"])
     table = shares_of((points, summary, costs))
-    masked = table[table["kind"] == "avit masked"]
+    masked = table[table["role"] == comparison.MASKED]
     assert masked["setting"].tolist() == ["masked"] and not masked["chosen"].any()
     assert masked["gflops"].tolist() == [1]
     assert "what removing halted tokens gains" in words(figure_of((points, summary, costs)))
@@ -188,7 +192,9 @@ def test_files_are_the_same_every_time(tmp_path):
 
 def page(tables, metrics: pd.DataFrame, experiments=tuple(SHOWN)) -> tuple[str, list[list[str]]]:
     """The table's page, and the texts of its cells row by row."""
-    html = token_table.draw(*tables, metrics, study="<made up>", experiments=experiments)
+    html = token_table.draw(
+        *tables, metrics, study="<made up>", experiments=experiments, looks=LOOKS
+    )
     rows = re.findall(r"<tr.*?</tr>", html)
     cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in rows]
     return html, [[re.sub("<.*?>", "", cell) for cell in row] for row in cells]

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.errors import ConfigError
-from frugalvit.methods.token_pruning.model import (
+from frugalvit.methods.token_pruning.pruning import (
     TokenPruning,
     class_attention,
     default_blocks,

@@ -21,9 +21,10 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
-from frugalvit.data.folders import list_folder, listing_digest, source_stamp
+from frugalvit.data.folders import list_folder, listing_digest
 from frugalvit.data.prepare import prepare
-from frugalvit.data.sources import debian_fashion_mnist, published
+from frugalvit.data.sources import caltech256, fashion_mnist
+from frugalvit.data.sources.all_sources import source_stamp
 from frugalvit.data.sources.listing import download, list_items
 from frugalvit.data.store import Store
 from frugalvit.errors import ConfigError, DataError
@@ -310,7 +311,7 @@ def publish_fashion(folder: Path, monkeypatch, url: str) -> None:
             resources.append((name, md5(folder / name)))
     monkeypatch.setattr(datasets.FashionMNIST, "mirrors", [url + "gone/", url])
     monkeypatch.setattr(datasets.FashionMNIST, "resources", resources)
-    monkeypatch.setattr(debian_fashion_mnist, "DEBIAN_FOLDER", folder / "no package")
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", folder / "no package")
 
 
 def publish_caltech(folder: Path, monkeypatch, url: str) -> None:
@@ -321,7 +322,7 @@ def publish_caltech(folder: Path, monkeypatch, url: str) -> None:
     (inner / "001.ak47" / "RENAME2").touch()
     pack(inner, folder / "256_ObjectCategories.tar")
     checksum = md5(folder / "256_ObjectCategories.tar")
-    monkeypatch.setattr(published, "CALTECH256_MD5", checksum)
+    monkeypatch.setattr(caltech256, "CALTECH256_MD5", checksum)
     monkeypatch.setattr(
         "torchvision.datasets.caltech.download_and_extract_archive",
         partial(checked_extraction, checksum),
@@ -351,7 +352,7 @@ def test_published_datasets(tmp_path, monkeypatch, publisher, source, place):
     publish(folder, monkeypatch, url)
     if source == "caltech256" and place == "network":
         name = "256_ObjectCategories.tar"
-        monkeypatch.setattr(published, "CALTECH256_URL", url + name)
+        monkeypatch.setattr(caltech256, "CALTECH256_URL", url + name)
     dataset = settings(name=source, source=source)
     mirror = folder if place == "mirror" else None
     marker = download(dataset, tmp_path / "raw", mirror)
@@ -418,8 +419,8 @@ def test_a_publishers_file_that_changed(tmp_path, monkeypatch, publisher):
 
 def test_caltech_constants_are_torchvisions():
     source = inspect.getsource(datasets.Caltech256.download)
-    assert published.CALTECH256_URL in source
-    assert published.CALTECH256_MD5 in source
+    assert caltech256.CALTECH256_URL in source
+    assert caltech256.CALTECH256_MD5 in source
 
 
 def fake_package(folder: Path, monkeypatch, truthful: bool = True) -> None:
@@ -433,9 +434,8 @@ def fake_package(folder: Path, monkeypatch, truthful: bool = True) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(gzip.compress(content, 1))
             sums[path.stem] = hashlib.sha256(content if truthful else b"").hexdigest()
-    monkeypatch.setattr(debian_fashion_mnist, "CONTENT_SHA256", sums)
-    monkeypatch.setattr(published, "CONTENT_SHA256", sums)
-    monkeypatch.setattr(debian_fashion_mnist, "DEBIAN_FOLDER", folder)
+    monkeypatch.setattr(fashion_mnist, "CONTENT_SHA256", sums)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", folder)
 
 
 def test_the_debian_package_comes_before_the_network(tmp_path, monkeypatch):
@@ -447,11 +447,11 @@ def test_the_debian_package_comes_before_the_network(tmp_path, monkeypatch):
 
 def test_a_package_of_other_content_is_not_used(tmp_path, monkeypatch):
     fake_package(tmp_path / "package", monkeypatch, truthful=False)
-    assert not debian_fashion_mnist.copy_from_package(tmp_path / "raw")
+    assert not fashion_mnist.copy_from_package(tmp_path / "raw")
 
 
 def test_the_real_debian_package(tmp_path):
-    if not debian_fashion_mnist.DEBIAN_FOLDER.is_dir():
+    if not fashion_mnist.DEBIAN_FOLDER.is_dir():
         pytest.skip("the Debian package dataset-fashion-mnist is not installed")
     dataset = settings(name="fashion_mnist", source="fashion_mnist", limit_per_class=10)
     download(dataset, tmp_path / "raw")

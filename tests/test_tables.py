@@ -6,7 +6,7 @@ from frugalvit.data.checks import checks_table
 from frugalvit.evaluation.summary import COLUMNS, summarize
 from frugalvit.figures import checks_table as checks_page
 from frugalvit.figures import results_table
-from frugalvit.words import OPERATING_POINTS
+from frugalvit.operating_point import COLUMNS as POINT_COLUMNS
 
 METRICS = {"n": 10, "accuracy": 0.5, "macro_f1": 0.4, "loss": 1.0, "ece": 0.1}
 CARD = {"method": "fine_tune", "train_seconds": 2.0, "peak_memory_mb": 9.0, "device": "cpu"}
@@ -26,7 +26,7 @@ def summary_of(*rows):
         run = {"run": name, "experiment": experiment, "seed": seed, "point": point}
         runs.append((run, {split: METRICS | change for split, change in splits.items()}, CARD))
     costs = {run["run"]: COST for run, *_ in runs if run["point"] is None}
-    points = pd.DataFrame(columns=OPERATING_POINTS)
+    points = pd.DataFrame(columns=POINT_COLUMNS)
     return summarize("study", runs, costs, {"search": 1}, points, 32)
 
 
@@ -48,7 +48,7 @@ def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page()
     def point(setting, value, threshold, chosen, **measured):
         row = {"run": "early-s0", "seed": 0, "split": "test", "n": 10, "macro_f1": 0.4}
         row |= {"setting": setting, "value": value, "threshold": threshold, "chosen": chosen}
-        return row | measured
+        return row | {"criterion": None if setting == "full" else "confidence"} | measured
 
     used = {"accuracy": 0.8, "gflops": 1.0, "latency_ms": 2.0, "images_per_s": 1500.0}
     full = {"accuracy": 0.9, "gflops": 2.0, "latency_ms": 3.5, "images_per_s": 800.0}

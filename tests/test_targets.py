@@ -6,9 +6,11 @@ import torch.nn.functional as F
 
 from frugalvit.errors import ConfigError, DataError
 from frugalvit.methods.early_exit.calibration import split_calibration
-from frugalvit.methods.early_exit.criteria import CRITERIA, NEVER
-from frugalvit.methods.early_exit.points import Costs, evaluate_points
+from frugalvit.methods.early_exit.choosing import Costs
+from frugalvit.methods.early_exit.criteria import CRITERIA
+from frugalvit.methods.early_exit.tables import evaluate_points
 from frugalvit.methods.early_exit.targets import calibrate, check_targets
+from frugalvit.operating_point import NEVER
 
 COSTS = Costs(blocks=[1, 2, 3], gflops=[1.0, 2.0, 3.1], full_gflops=3.0)
 CLASSES = 5

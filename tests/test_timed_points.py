@@ -8,37 +8,34 @@ from frugalvit.evaluation.timed_points import (
     TimedRun,
     cost_table,
     model_names,
-    models_of_run,
     rows_of_run,
     sample_ids,
     with_times,
 )
-from frugalvit.methods.tokens.evaluated import EVALUATED
 from frugalvit.models.flops import vit_flops
-from frugalvit.words import OPERATING_POINTS
+from frugalvit.operating_point import COLUMNS, FULL
 from tests.small_study import ARCHITECTURE
-from tests.token_models import BLOCKS, CLASSES, HOW, model_of, points_of
+from tests.token_models import BLOCKS, CLASSES, HOW, models_of
 
 
 def points_table(method: str, **more) -> pd.DataFrame:
     rows = []
-    for point in points_of(method):
+    for point in models_of(method):
         for split, gflops in (("valid", 1.0), ("test", 2.0)):
-            row = dict.fromkeys(EVALUATED) | {"setting": point.setting, "value": point.value}
+            row = point.columns
             rows.append(row | {"split": split, "gflops": gflops + point.value, **more})
     return pd.DataFrame(rows)
 
 
 def timed_run(experiment: str, method: str, layers: int = BLOCKS) -> TimedRun:
     run = {"experiment": experiment, "run": f"{experiment}-s0", "seed": 0, "method": method}
-    run |= {"tokens": HOW[method]}
     points = points_table(method)
-    models = models_of_run(model_of(method), points, run, None)
+    models = [FULL, *(point.model for point in models_of(method))]
     card = {
         "architecture": ARCHITECTURE | {"image_size": 24, "num_layers": layers, "num_classes": 10},
         "precision": "32-true",
     }
-    return TimedRun(run, points, card, list(models))
+    return TimedRun(run, points, card, models)
 
 
 def test_every_point_is_timed_beside_the_plain_model():
@@ -76,7 +73,7 @@ def test_times_go_to_their_points():
     assert gflops["full"] == pytest.approx(vit_flops(run.card["architecture"], CLASSES))
     assert gflops["eps 0.6"] == pytest.approx(2.6), "of test images"
     table = with_times(run.points, costs, 32)
-    assert list(table.columns) == OPERATING_POINTS
+    assert list(table.columns) == COLUMNS
     for place, name in enumerate(run.models[1:], start=1):
         mine = table[table["setting"] + " " + table["value"].map("{:g}".format) == name]
         assert len(mine) == 2, "on each split"

@@ -21,15 +21,12 @@ from frugalvit.methods.avit.tables import (
     depth_by_box,
     halting_table,
 )
-from frugalvit.methods.tokens.evaluated import EVALUATED, point_row
-from frugalvit.methods.tokens.points import (
-    Answers,
-    answer,
-    image_gflops,
-)
+from frugalvit.methods.tokens.answers import Answers
+from frugalvit.methods.tokens.leaving import answer, point_row
 from frugalvit.models.flops import vit_flops
+from frugalvit.operating_point import EVALUATED
 from tests.small_study import ARCHITECTURE
-from tests.token_models import BLOCKS, CLASSES, HOW, points_of
+from tests.token_models import BLOCKS, CLASSES, HOW, models_of
 
 PREPROCESSING = {"image_size": 24, "mean": [0.2] * 3, "std": [0.25] * 3}
 
@@ -44,7 +41,9 @@ def images(study) -> ImageSet:
 def answers(images):
     """Point's name -> its answers, of a model with halting tokens."""
     fabric = make_fabric(0, 1)
-    return {point.name: answer(fabric, point.module, images, 7) for point in points_of("avit")}
+    return {
+        point.name: answer(fabric, model, images, 7) for point, model in models_of("avit").items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +206,7 @@ def test_without_boxes_there_is_no_depth_by_box(tmp_path):
 
 
 def test_points_of_each_method():
-    named = {method: [(point.name, point.chosen) for point in points_of(method)] for method in HOW}
+    named = {method: [(point.name, point.chosen) for point in models_of(method)] for method in HOW}
     assert named == {
         "avit": [
             ("packed 0.01", True), ("masked 0.01", False), ("eps 0.3", False), ("eps 0.6", False),
@@ -225,11 +224,11 @@ def test_answers_are_whole_and_in_order_whatever_the_batch(images, answers):
     torch.testing.assert_close(packed.logits, masked.logits, atol=1e-5, rtol=1e-5)
     assert torch.equal(packed.depths, masked.depths)
     assert len(packed.depths.unique()) == BLOCKS
-    (point, *_) = points_of("avit")
-    whole = answer(make_fabric(0, 1), point.module, images, 100)
+    model = next(iter(models_of("avit").values()))
+    whole = answer(make_fabric(0, 1), model, images, 100)
     torch.testing.assert_close(whole.logits, packed.logits, atol=1e-5, rtol=1e-5)
     pixels, _ = images.__getitems__([3])
-    torch.testing.assert_close(packed.logits[3:4], point.module(pixels)[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed.logits[3:4], model(pixels)[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_larger_eps_costs_less(answers):
@@ -238,31 +237,32 @@ def test_a_larger_eps_costs_less(answers):
 
 
 def test_an_image_pays_for_its_live_tokens_and_masking_saves_nothing():
-    packed, masked, *_ = points_of("avit")
+    packed, masked, *_ = models_of("avit").values()
     depths = torch.tensor([[3, 1, 1, 2, 1, 1, 1, 1, 1, 1], [1] * 10])
     architecture = ARCHITECTURE | {"image_size": 24}
     expected = [vit_flops(architecture, CLASSES, tokens) for tokens in ([10, 2, 1], [10, 0, 0])]
-    assert image_gflops(packed.module, depths) == pytest.approx(expected, rel=1e-6)
+    assert packed.image_gflops(depths) == pytest.approx(expected, rel=1e-6)
     full = vit_flops(architecture, CLASSES)
-    assert image_gflops(masked.module, depths) == pytest.approx(full)
+    assert masked.image_gflops(depths) == pytest.approx(full)
 
 
 @pytest.mark.parametrize("method", ["token_merging", "token_pruning"])
 def test_tokens_that_leave_alike_cost_every_image_the_same(images, method):
     full = vit_flops(ARCHITECTURE | {"image_size": 24}, CLASSES)
-    stronger, weaker = points_of(method)
-    found = answer(make_fabric(0, 1), stronger.module, images, 32)
+    models = models_of(method)
+    stronger, weaker = models.values()
+    found = answer(make_fabric(0, 1), stronger, images, 32)
     assert found.depths is None
-    assert image_gflops(stronger.module, None) < image_gflops(weaker.module, None) < full
-    row = point_row(stronger, "test", found, images.labels)
-    assert row["gflops"] == pytest.approx(image_gflops(stronger.module, None))
+    assert stronger.image_gflops(None) < weaker.image_gflops(None) < full
+    row = point_row(next(iter(models)), stronger, "test", found, images.labels)
+    assert row["gflops"] == pytest.approx(stronger.image_gflops(None))
     assert row["mean_depth"] is row["exit_histogram"] is None
 
 
 def test_a_points_row_says_what_its_answers_say(images, answers):
     rows = {
-        point.name: point_row(point, "test", answers[point.name], images.labels)
-        for point in points_of("avit")
+        point.name: point_row(point, model, "test", answers[point.name], images.labels)
+        for point, model in models_of("avit").items()
     }
     packed, masked = rows["packed 0.01"], rows["masked 0.01"]
     assert list(packed) == EVALUATED

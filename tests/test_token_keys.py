@@ -238,7 +238,7 @@ def test_what_is_left_out_is_completed(config):
         "expected_depth": None, "depth_std": 1.0, "target_gflops": None,
     }  # fmt: skip
     assert study.runs["mine-s0"].settings["distillation"]["weight"] == 0
-    assert study.experiments["mine"].tokens == {
+    assert study.experiments["mine"].evaluation == {
         "eps": 0.01, "inference_eps": [], "alpha_distribution": 0.1, "expected_depth": None,
         "depth_std": 1.0, "baseline": None,
     }  # fmt: skip
@@ -248,7 +248,7 @@ def test_other_eps_for_inference_leave_the_training_as_it_is(config):
     before = load(config, mine=AVIT)
     after = load(config, mine=AVIT | {"halting": {"inference_eps": [0.3]}})
     assert after.runs["mine-s0"].settings == before.runs["mine-s0"].settings
-    assert after.experiments["mine"].tokens["inference_eps"] == [0.3]
+    assert after.experiments["mine"].evaluation["inference_eps"] == [0.3]
     trained = load(config, mine=AVIT | {"halting": {"eps": 0.3}})
     assert trained.runs["mine-s0"].settings != before.runs["mine-s0"].settings
 
@@ -266,9 +266,9 @@ def test_the_source_is_the_baseline_unless_another_is_named(config):
     config["experiments"]["tuned"] = PLAIN | {"schedule": [ALL]}
     taught = AVIT | {"from": "plain", "distillation": {"weight": 0.5}}
     study = load(config, mine=taught, other=taught | {"baseline": "tuned"})
-    assert study.experiments["mine"].tokens["baseline"] == "plain"
+    assert study.experiments["mine"].evaluation["baseline"] == "plain"
     assert study.runs["mine-s1"].teacher == study.runs["mine-s1"].source == "plain-s1"
-    assert study.experiments["other"].tokens["baseline"] == "tuned"
+    assert study.experiments["other"].evaluation["baseline"] == "tuned"
     assert study.runs["other-s1"].source == "plain-s1"
     assert study.runs["other-s1"].teacher == "tuned-s1"
 
@@ -277,7 +277,7 @@ def test_a_baseline_may_stand_below(config):
     config["experiments"] = {"mine": AVIT | {"baseline": "plain"}, **config["experiments"]}
     study = load(config)
     assert list(study.experiments) == ["mine", "plain"]
-    assert study.experiments["mine"].tokens["baseline"] == "plain"
+    assert study.experiments["mine"].evaluation["baseline"] == "plain"
 
 
 @pytest.mark.parametrize("start", [{}, {"from": "base"}], ids=["left out", "said"])
@@ -295,11 +295,11 @@ def test_a_plain_experiment_may_say_that_it_starts_from_the_base(config):
 
 def test_what_trains_nothing_has_its_sources_runs(config):
     study = load(config, merged=MERGING, pruned=PRUNING | {"seeds": [1], "prune_blocks": [2]})
-    assert study.token_runs == study.training_free_runs == ["merged-s0", "merged-s1", "pruned-s1"]
+    assert study.adaptive_runs == study.adopted_runs == ["merged-s0", "merged-s1", "pruned-s1"]
     assert study.runs["merged-s1"].source == "plain-s1"
     assert study.runs["merged-s1"].settings["schedule"] == []
-    assert study.experiments["merged"].tokens == {"r": [2, 1]}
-    assert study.experiments["pruned"].tokens == {"keep_tokens": [0.7], "prune_blocks": [2]}
+    assert study.experiments["merged"].evaluation == {"r": [2, 1]}
+    assert study.experiments["pruned"].evaluation == {"keep_tokens": [0.7], "prune_blocks": [2]}
     assert list(study.view_sets) == ["plain"]
 
 

@@ -91,9 +91,9 @@ def test_other_eps_and_r_evaluate_anew_and_train_nothing(copied):
 
     edit(copied, change)
     plan = planned(copied, *TINY)
-    assert (plan["evaluate_avit"], plan["evaluate_tokens"]) == (2, 2)
+    assert (plan["evaluate_avit"], plan["evaluate_token_merging"]) == (2, 2)
     assert plan["measure_points_s0"] == plan["measure_points_s1"] == 1
-    assert not {"train_run", "adopt_run", "evaluate", "evaluate_exits"} & set(plan)
+    assert not {"train_run", "adopt_run", "evaluate_fine_tune", "evaluate_early_exit"} & set(plan)
 
 
 def test_a_run_is_taken_anew_with_its_source(copied):
@@ -113,4 +113,4 @@ def test_a_study_of_halting_alone_can_be_planned(copied):
     plan = planned(copied, *TINY)
     assert (plan["train_run"], plan["evaluate_avit"]) == (2, 2)
     assert plan["plot_avit"] == plan["plot_pareto"] == plan["tabulate_tokens"] == 1
-    assert not {"evaluate", "evaluate_exits", "probe_blocks"} & set(plan)
+    assert not {"evaluate_fine_tune", "evaluate_early_exit", "probe_blocks"} & set(plan)

@@ -18,7 +18,7 @@ from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError, TrainingError
 from frugalvit.evaluation.predict import predict, predict_from_features
-from frugalvit.methods.trained import load_run
+from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.backbone import forward_intermediates, logits_from_class_token
 from frugalvit.models.base import build_from_base, load_base
 from frugalvit.training import loop
@@ -39,7 +39,16 @@ def settings_for(*phases, seed=0, **training):
 def train(study, folder, settings, **options):
     fabric = make_fabric(0, 1)
     files = files_of(study, folder, **options)
-    progress = train_run(fabric, "run", settings, files, batch_size=32, workers=0, code="x")
+    progress = train_run(
+        fabric,
+        "run",
+        settings,
+        files,
+        MethodRecipe(settings["method"]),
+        batch_size=32,
+        workers=0,
+        code="x",
+    )
     return load_run(folder)[0].state_dict(), progress
 
 

@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from frugalvit.words import OPERATING_POINTS
+from frugalvit import operating_point
 from tests.imagefolders import write_folder
 from tests.workflows import (
     STUDY,
@@ -71,7 +71,7 @@ def test_cards_tell_where_results_come_from(finished):
     assert card["environment"]["torch"]
     base = json.loads((results / "base/card.json").read_text())
     assert base["frozen"]["head"]["trainable"] == 0
-    check = json.loads((results / "base/freeze_check.json").read_text())
+    check = json.loads((results / "base/experiment_checks.json").read_text())
     trained = {"frozen", "unfreeze_last", "search", "first_two", "early", "halting"}
     assert set(check) == trained | {"merged", "pruned"}
     assert check["early"][0]["parts"]["exits"] == "trains"
@@ -93,8 +93,9 @@ def test_the_report_needs_no_number_of_cores(finished, tmp_path):
 def test_jobs_ask_for_the_gpu(finished):
     words = run(finished, *TINY, "--dry-run", "--forceall", "--resources", "gpu=1")
     asked = re.findall(r"(?m)^ +resources: (.*gpu=1.*)$", words)
-    graphic = {"train_run": 13, "evaluate": 9, "extract_features": 1, "measure_cost": 1}
-    graphic |= {"evaluate_exits": 2, "evaluate_avit": 2, "evaluate_tokens": 3}
+    graphic = {"train_run": 13, "evaluate_fine_tune": 9, "extract_features": 1, "measure_cost": 1}
+    graphic |= {"evaluate_early_exit": 2, "evaluate_avit": 2}
+    graphic |= {"evaluate_token_merging": 2, "evaluate_token_pruning": 1}
     graphic |= {"measure_points_s0": 1, "measure_points_s1": 1}
     for rule in graphic:
         block = re.search(rf"(?ms)^rule {rule}:.*?(?=^\[|\Z)", words)[0]
@@ -114,7 +115,7 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
     assert plan["summarize"] == 1
-    assert not {"train_run", "evaluate", "prepare_dataset", "export_base"} & set(plan)
+    assert not {"train_run", "evaluate_fine_tune", "prepare_dataset", "export_base"} & set(plan)
     loop = library / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
@@ -129,8 +130,8 @@ def test_an_edited_experiment_reruns_only_its_rules(copied):
     edit(copied, lower_rate)
     plan = planned(copied, *TINY)
     assert plan == {
-        "train_run": 2, "evaluate": 2, "summarize": 1, "plot_experiment": 1,
-        "plot_schedules": 1, "plot_exits": 1, "plot_pareto": 1, "tabulate_results": 1,
+        "train_run": 2, "evaluate_fine_tune": 2, "summarize": 1, "plot_experiment": 1,
+        "plot_schedules": 1, "plot_early_exit": 1, "plot_pareto": 1, "tabulate_results": 1,
         "tabulate_tokens": 1,
     }  # fmt: skip
 
@@ -162,9 +163,12 @@ def test_a_clone_with_tables_alone_redraws_and_trains_nothing(finished, tmp_path
         "plot_experiment",
         "plot_schedules",
         "plot_grid",
-        "plot_exits",
+        "plot_early_exit",
         "plot_avit",
         "plot_pareto",
+        "tabulate_results",
+        "tabulate_checks",
+        "tabulate_tokens",
     }
     run(clone, *TINY, "--", "figures")
     for figure in sorted(results_of(finished).glob("figures/*")):
@@ -198,7 +202,7 @@ def test_command_line_overrides_reach_the_runs(finished):
 def test_operating_points_are_what_the_predictions_say(finished):
     results = results_of(finished)
     table = pd.read_csv(results / "operating_points.csv", dtype={"exit_histogram": str})
-    assert list(table.columns) == OPERATING_POINTS
+    assert list(table.columns) == operating_point.COLUMNS
     table = table[table["method"] == "early_exit"]
     assert set(table["run"]) == {"early-s0", "early-s1"}
     assert set(table["split"]) == {"calibration", "valid", "test"}
@@ -231,8 +235,8 @@ def test_operating_points_are_what_the_predictions_say(finished):
 def test_a_new_target_evaluates_anew_and_trains_nothing(copied):
     edit(copied, lambda study: study["experiments"]["early"]["targets"].update(budget=[0.6]))
     plan = planned(copied, *TINY)
-    assert plan["evaluate_exits"] == 2
-    assert not {"train_run", "evaluate", "check_splits", "probe_blocks"} & set(plan)
+    assert plan["evaluate_early_exit"] == 2
+    assert not {"train_run", "evaluate_fine_tune", "check_splits", "probe_blocks"} & set(plan)
 
 
 def test_a_study_of_early_exits_alone_can_be_planned(copied):
@@ -243,8 +247,8 @@ def test_a_study_of_early_exits_alone_can_be_planned(copied):
 
     edit(copied, exits_alone)
     plan = planned(copied, *TINY)
-    assert plan["evaluate_exits"] == 2
-    assert "evaluate" not in plan
+    assert plan["evaluate_early_exit"] == 2
+    assert "evaluate_fine_tune" not in plan
 
 
 def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copied):
@@ -262,7 +266,7 @@ def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copi
 
 def test_too_few_calibration_images_are_one_line(copied):
     edit(copied, lambda study: study["splits"]["calibration"].update(fraction=0.2))
-    target = "results/tiny/base/freeze_check.json"
+    target = "results/tiny/base/experiment_checks.json"
     done = snakemake(copied, *TINY, "--resources", "gpu=0", "--", target)
     assert done.returncode != 0
     told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))

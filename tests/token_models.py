@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from frugalvit.methods.avit.model import AViT
-from frugalvit.methods.tokens.points import TokenPoint, token_points
+from frugalvit.methods.registry import part
 from frugalvit.models.backbone import build
+from frugalvit.operating_point import Point
 from tests.small_study import ARCHITECTURE
 
 CLASSES, TOKENS, BLOCKS = 10, 10, 3
@@ -36,6 +37,6 @@ def model_of(method: str) -> nn.Module:
     return AViT(backbone(), 3.0, -0.5).eval() if method == "avit" else backbone()
 
 
-def points_of(method: str) -> list[TokenPoint]:
-    """Its operating points."""
-    return token_points(model_of(method), method, HOW[method])
+def models_of(method: str) -> dict[Point, nn.Module]:
+    """The model of each of its operating points."""
+    return part(method, "points").models(model_of(method), HOW[method])

@@ -18,7 +18,7 @@ from frugalvit.data.prepare import prepare
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric, make_fabric
 from frugalvit.jobs.processes import launch
-from frugalvit.methods.trained import load_run
+from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.export import export_base
 from frugalvit.training.runs import RunFiles, train_run
 from tests.small_study import weights_of
@@ -57,7 +57,16 @@ def train_all(fabric: Fabric, folder: Path, place: Path, optimizer: str) -> None
             place / run, folder / "store", folder / "assignments.csv", folder / "base", {}
         )
         one_epoch = settings | {"schedule": [phase]}
-        train_run(fabric, run, one_epoch, files, batch_size=64, workers=0, code="benchmark")
+        train_run(
+            fabric,
+            run,
+            one_epoch,
+            files,
+            MethodRecipe(one_epoch["method"]),
+            batch_size=64,
+            workers=0,
+            code="benchmark",
+        )
 
 
 def logits_of(folder: Path, store: Store) -> torch.Tensor:

@@ -19,8 +19,8 @@ from tests.workflows import ROOT, STUDY, copy_tiny, copy_workflow, edit, run
 pytestmark = [pytest.mark.slurm, pytest.mark.workflow]
 RUNS = ("unfreeze_last-s0", "early_exit-s0")
 # Made by jobs on the cluster; every other rule runs on the submitting machine.
-WITH_GPU = {"pretrain_base", "extract_features", "train_run", "evaluate", "evaluate_exits",
-            "measure_cost", "measure_points_s0"}  # fmt: skip
+WITH_GPU = {"pretrain_base", "extract_features", "train_run", "evaluate_fine_tune",
+            "evaluate_early_exit", "measure_cost", "measure_points_s0"}  # fmt: skip
 WITHOUT_GPU = {"prepare_dataset"}
 # What a second run of the same on the same machine measures otherwise.
 MEASURED = {"latency_ms", "latency_p95_ms", "call_ms", "call_p95_ms", "calls", "images_per_s",

@@ -58,6 +58,11 @@ class Point:
         return f"{self.criterion} >= {self.threshold:.9g}"
 
     @property
+    def of_curve(self) -> bool:
+        """Whether it is one of a criterion's thresholds that figures join, and no target."""
+        return self.setting == self.criterion
+
+    @property
     def columns(self) -> dict[str, Any]:
         """Its own columns of `EVALUATED`; the others are None."""
         return dict.fromkeys(EVALUATED) | {
@@ -101,3 +106,13 @@ def read_points(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Operating points of several runs as one table with `COLUMNS`; no rows without files."""
     tables = [pd.read_csv(path) for path in paths]
     return pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
+
+
+def row_name(owner: str, point: Point) -> str:
+    """What a table calls a point of an experiment or run beside the owner: `early_exit:budget 0.5`."""
+    return f"{owner}:{point.setting if point.setting == 'masked' else point.name}"
+
+
+def owner_of(name: str) -> str:
+    """The experiment or run of a `row_name`, or of the owner's own name."""
+    return name.partition(":")[0]

@@ -1,10 +1,4 @@
-"""Words that several rooms share: columns, splits, what a phase trains."""
-
-OPERATING_POINTS = [
-    "experiment", "run", "seed", "method", "setting", "value", "split", "n", "accuracy",
-    "macro_f1", "gflops", "latency_ms", "images_per_s", "mean_depth", "exit_histogram",
-    "criterion", "threshold", "latency_p95_ms", "chosen", "note",
-]  # fmt: skip
+"""Words that several rooms share: splits, what a phase trains."""
 
 SPLIT_NAMES = {
     "train": "training",
@@ -13,6 +7,7 @@ SPLIT_NAMES = {
     "test": "test",
 }
 
-# Phases that leave the backbone as it is: `head`, the classifier of a plain model; `heads`, every
-# exit's head and the model's own; `exits`, the exits' heads alone.
-HEADS = ("head", "heads", "exits")
+
+def heads_alone(train: str | dict) -> bool:
+    """Whether a phase that trains this leaves the backbone as it is: `head`, `heads`, `exits` …"""
+    return isinstance(train, str) and train != "all"

@@ -5,7 +5,7 @@
 # what it refuses should not wait in a queue.
 localrules:
     export_base,
-    check_freeze,
+    check_experiments,
 
 
 if STUDY.pretraining:
@@ -37,9 +37,9 @@ if STUDY.pretraining:
         params:
             settings=STUDY.pretraining,
             base={key: BASE_CONFIG[key] for key in ("architecture", "image_size", "mean", "std")},
-            batch_size=STUDY.config["evaluation"]["batch_size"],
+            batch_size=EVALUATION["batch_size"],
             workers=COMPUTE["loader_workers"],
-            digest=digest("pretrain_base"),
+            digest=digest("pretrain_base", parts([registry.PLAIN], "model", "objective")),
         script:
             "../scripts/pretrain_base.py"
 
@@ -70,15 +70,15 @@ rule export_base:
 # Apart from the export: an edited schedule must not remake the base that every run starts from. First
 # of all that can run: what it refuses should not be trained. No rule waits for it, or a changed target
 # would train anew.
-rule check_freeze:
+rule check_experiments:
     input:
         store=STORE,
         base=BASE,
-        assignments=expand("<results>/{splits}/assignments.csv", splits=ADAPTIVE_SPLITS),
+        assignments=expand("<results>/{splits}/assignments.csv", splits=STUDY.adaptive_splits),
     output:
-        "<results>/base/freeze_check.json",
+        "<results>/base/experiment_checks.json",
     log:
-        "<logs>/check_freeze.log",
+        "<logs>/check_experiments.log",
     priority: 100
     conda:
         FULL_ENV
@@ -86,8 +86,14 @@ rule check_freeze:
         mem_mb=4000,
         runtime=10,
     params:
-        experiments=check_params(),
-        depth_images=STUDY.config["evaluation"]["depth_images"],
-        digest=digest("check_freeze"),
+        experiments=job_params.checked_experiments(STUDY),
+        options=options_of(STUDY.methods),
+        digest=digest(
+            "check_experiments",
+            [
+                *parts(STUDY.methods, "model"),
+                *parts([name for name in STUDY.methods if registry.has(name, "check")], "check"),
+            ],
+        ),
     script:
-        "../scripts/check_freeze.py"
+        "../scripts/check_experiments.py"

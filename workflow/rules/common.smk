@@ -1,4 +1,6 @@
 # Paths that several rules share, and what they look up of a run.
+from frugalvit.config import job_params
+from frugalvit.methods import registry
 
 SPLITS = ["train", "valid", "test"]
 STORE_FILES = ["index.csv", "report.json", *(f"{split}.npy" for split in SPLITS)]
@@ -10,6 +12,12 @@ PRETRAINED = [
     "<results>/base/pretraining/weights.safetensors",
     "<results>/base/pretraining/card.json",
 ]
+RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
+EVALUATION = STUDY.config["evaluation"]
+# What a measurement depends on.
+MEASURED = {
+    key: EVALUATION[key] for key in ("throughput_batch", "measure_seconds", "measure_images")
+}
 # Every core of this machine, so that a measurement has it to itself; on a cluster what a job asks
 # for, which the Snakemake inside the job must not see otherwise.
 ON_CLUSTER = workflow.remote_exec or not workflow.local_exec
@@ -18,18 +26,6 @@ ALL_CORES = (None if ON_CLUSTER else workflow.resource_settings.cores) or COMPUT
 WHOLE_NODE = "--exclusive"
 # Training alone can divide its work among several GPUs.
 ONE_GPU = min(COMPUTE["gpu"], 1)
-# Folders of splits that adaptive experiments go by.
-ADAPTIVE_SPLITS = sorted(
-    {
-        STUDY.experiments[STUDY.runs[run].experiment].splits
-        for run in (*STUDY.exit_runs, *STUDY.token_runs)
-    }
-)
-# How many of the base's blocks the plain networks of this study have; None for all.
-CUTS = sorted(
-    {experiment.keep_blocks for experiment in STUDY.experiments.values()} | {None},
-    key=lambda keep: keep or 0,
-)
 
 
 def growing(amount):
@@ -45,19 +41,15 @@ def any_of(runs):
     return "|".join(runs) or "(?!)"
 
 
-EXIT_RUNS = any_of(STUDY.exit_runs)
-TOKEN_RUNS = any_of(STUDY.token_runs)
-AVIT_RUNS = any_of(run for run in STUDY.token_runs if run not in STUDY.training_free_runs)
-TRAINING_FREE_RUNS = any_of(STUDY.training_free_runs)
-TRAINED_RUNS = any_of(run for run in STUDY.runs if run not in STUDY.training_free_runs)
-PLAIN_RUNS = any_of(run for run in STUDY.runs if run not in (*STUDY.exit_runs, *STUDY.token_runs))
-# Runs that have operating points, by seed and splits: they are measured together, on images that
-# trained none of them.
-ADAPTIVE = {}
-for run in (*STUDY.exit_runs, *STUDY.token_runs):
-    splits = STUDY.experiments[STUDY.runs[run].experiment].splits
-    ADAPTIVE.setdefault((STUDY.runs[run].seed, splits), []).append(run)
-RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
+def parts(names, *files):
+    """Modules of methods' rooms, for a digest."""
+    return [f"frugalvit.methods.{name}.{file}" for name in names for file in files]
+
+
+def options_of(names):
+    """Settings of `evaluation` that methods read."""
+    keys = sorted({key for name in names for key in registry.method(name).options})
+    return {key: EVALUATION[key] for key in keys}
 
 
 def pretrained():
@@ -77,48 +69,50 @@ def features_of(wildcards):
     )
 
 
+def plain_features_of(wildcards):
+    """The base's cached features, for a run that leaves the backbone as it was."""
+    if not STUDY.runs[wildcards.run].head_only:
+        return []
+    return expand("<results>/features/plain/{split}.npy", split=SPLITS)
+
+
 def search_of(wildcards):
     """What the final run of a searched experiment needs: the choice, and weights it may reuse."""
     run = STUDY.runs[wildcards.run]
     if not run.candidates:
         return []
-    twins = [STUDY.runs[twin] for twin in STUDY.experiments[run.experiment].search_runs]
-    reusable = [twin.id for twin in twins if twin.seed == run.seed]
-    files = expand("<results>/runs/{run}/{file}", run=reusable, file=RUN_FILES)
+    files = expand("<results>/runs/{run}/{file}", run=STUDY.twins_of(run.id), file=RUN_FILES)
     return [f"<results>/grid/{run.experiment}.json", *files]
 
 
+def model_of(run):
+    """Weights and card of a run; nothing for none."""
+    return expand("<results>/runs/{run}/{file}", run=run, file=RUN_FILES[:2]) if run else []
+
+
 def source_of(wildcards):
-    """Weights and card of the run that a run starts from, in place of the base."""
-    source = STUDY.runs[wildcards.run].source
-    return expand("<results>/runs/{run}/{file}", run=source, file=RUN_FILES[:2]) if source else []
+    """The run that a run starts from, in place of the base."""
+    return model_of(STUDY.runs[wildcards.run].source)
 
 
 def teacher_of(wildcards):
-    """Weights and card of the run whose answers a run learns from."""
-    teacher = STUDY.runs[wildcards.run].teacher
-    return expand("<results>/runs/{run}/{file}", run=teacher, file=RUN_FILES[:2]) if teacher else []
+    """The run whose answers a run learns from."""
+    return model_of(STUDY.runs[wildcards.run].teacher)
 
 
 def splits_of(wildcards):
     """Assignments of images to splits that a run goes by."""
-    return f"<results>/{splits_folder(wildcards.run)}/assignments.csv"
-
-
-def splits_folder(run):
-    """Folder of a run's splits."""
-    return STUDY.experiments[STUDY.runs[run].experiment].splits
-
-
-def cost_of(wildcards):
-    """Measured cost of the network that a plain run shares with others: the base, whole or cut."""
-    run = STUDY.runs[wildcards.run]
-    return f"<results>/base/{cost_name(STUDY.experiments[run.experiment].keep_blocks)}.csv"
+    return f"<results>/{STUDY.splits_of(wildcards.run)}/assignments.csv"
 
 
 def cost_name(keep_blocks):
     """Name of the cost table of the base's first blocks, or of all."""
     return f"cost-first_{keep_blocks}" if keep_blocks else "cost"
+
+
+def cost_of(wildcards):
+    """Measured cost of the network that a plain run shares with others: the base, whole or cut."""
+    return f"<results>/base/{cost_name(STUDY.experiment_of(wildcards.run).keep_blocks)}.csv"
 
 
 def histories_of(wildcards):
@@ -129,13 +123,9 @@ def histories_of(wildcards):
     )
 
 
-def plain_features_of(wildcards):
-    """The base's cached features, for a run that leaves the backbone as it was."""
-    if not STUDY.runs[wildcards.run].head_only:
-        return []
-    return expand("<results>/features/plain/{split}.npy", split=SPLITS)
-
-
-def tested_splits(wildcards):
-    """Validation and test images; validation alone for a run of a search, which no test may guide."""
-    return ["valid"] if STUDY.runs[wildcards.run].point is not None else ["valid", "test"]
+def training_digest(run):
+    """Of the loop, of the run's method, and of the models of the runs that it starts from."""
+    others = (STUDY.runs[run].source, STUDY.runs[run].teacher)
+    read = {STUDY.experiment_of(other).method for other in others if other}
+    own = parts([STUDY.experiment_of(run).method], "model", "objective")
+    return digest("train_run", [*own, *parts(read, "model")])

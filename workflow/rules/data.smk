@@ -1,5 +1,5 @@
 # Images: fetched, decoded once into the store, divided into splits that are checked.
-from frugalvit.data.folders import source_stamp
+from frugalvit.data.sources.all_sources import source_stamp
 
 
 # Downloads need the network, which a cluster's nodes often lack; the checks read tables alone.

@@ -6,36 +6,71 @@ localrules:
     summarize,
 
 
-rule evaluate:
+# A rule a method: what its evaluation writes is its own.
+for METHOD in STUDY.methods:
+
+    rule:
+        name:
+            f"evaluate_{METHOD}"
+        input:
+            store=STORE,
+            assignments=splits_of,
+            weights="<results>/runs/{run}/weights.safetensors",
+            card="<results>/runs/{run}/card.json",
+            features=plain_features_of,
+        output:
+            **{
+                table: f"<results>/runs/{{run}}/{file}"
+                for table, file in registry.method(METHOD).tables.items()
+            },
+            predictions="<results>/runs/{run}/predictions.csv",
+            thumbnails="<results>/runs/{run}/thumbnails.csv",
+            metrics="<results>/runs/{run}/metrics.json",
+        log:
+            f"<logs>/evaluate_{METHOD}/{{run}}.log",
+        wildcard_constraints:
+            run=any_of(STUDY.runs_of(METHOD)),
+        conda:
+            FULL_ENV
+        threads: COMPUTE["threads"]
+        resources:
+            gpu=ONE_GPU,
+            mem_mb=growing(COMPUTE["mem_mb"]),
+            runtime=growing(COMPUTE["runtime"]),
+        params:
+            method=METHOD,
+            experiment=lambda wildcards: STUDY.runs[wildcards.run].experiment,
+            how=lambda wildcards: STUDY.experiment_of(wildcards.run).evaluation,
+            splits=lambda wildcards: STUDY.tested_splits(wildcards.run),
+            batch_size=EVALUATION["batch_size"],
+            mistakes=EVALUATION["mistakes"],
+            options=options_of([METHOD]),
+            digest=digest("evaluate", parts([METHOD], "model", "tables")),
+        script:
+            "../scripts/evaluate.py"
+
+
+# What each block of the base knows: the reference for heads on early blocks.
+rule probe_blocks:
     input:
         store=STORE,
-        assignments=splits_of,
+        assignments="<results>/{splits}/assignments.csv",
         base=BASE,
-        weights="<results>/runs/{run}/weights.safetensors",
-        card="<results>/runs/{run}/card.json",
-        features=plain_features_of,
+        features=expand("<results>/features/plain/{split}.npy", split=SPLITS),
     output:
-        predictions="<results>/runs/{run}/predictions.csv",
-        thumbnails="<results>/runs/{run}/thumbnails.csv",
-        metrics="<results>/runs/{run}/metrics.json",
+        "<results>/{splits}/probes.csv",
     log:
-        "<logs>/evaluate/{run}.log",
-    wildcard_constraints:
-        run=PLAIN_RUNS,
+        "<logs>/probe_blocks/{splits}.log",
     conda:
         FULL_ENV
     threads: COMPUTE["threads"]
     resources:
-        gpu=ONE_GPU,
         mem_mb=growing(COMPUTE["mem_mb"]),
-        runtime=growing(60),
+        runtime=growing(120),
     params:
-        splits=tested_splits,
-        batch_size=STUDY.config["evaluation"]["batch_size"],
-        mistakes=STUDY.config["evaluation"]["mistakes"],
-        digest=digest("evaluate"),
+        digest=digest("probe_blocks"),
     script:
-        "../scripts/evaluate.py"
+        "../scripts/probe_blocks.py"
 
 
 # Plain fine-tuned runs share one network (one for each depth that the base is cut to), whose cost
@@ -45,7 +80,7 @@ rule measure_cost:
         store=STORE,
         base=BASE,
     output:
-        [f"<results>/base/{cost_name(keep)}.csv" for keep in CUTS],
+        [f"<results>/base/{cost_name(keep)}.csv" for keep in STUDY.cuts],
     log:
         "<logs>/measure_cost.log",
     conda:
@@ -59,7 +94,7 @@ rule measure_cost:
     params:
         evaluation=MEASURED,
         threads=COMPUTE["threads"],
-        keep_blocks=CUTS,
+        keep_blocks=STUDY.cuts,
         digest=digest("measure_cost"),
     script:
         "../scripts/measure_cost.py"
@@ -73,7 +108,7 @@ rule copy_cost:
     log:
         "<logs>/copy_cost/{run}.log",
     wildcard_constraints:
-        run=PLAIN_RUNS,
+        run=any_of(STUDY.plain_runs),
     conda:
         PLOT_ENV
     params:
@@ -88,9 +123,7 @@ rule summarize:
         cards=expand("<results>/runs/{run}/card.json", run=STUDY.runs),
         costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
         choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
-        points=expand(
-            "<results>/runs/{run}/operating_points.csv", run=(*STUDY.exit_runs, *STUDY.token_runs)
-        ),
+        points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.adaptive_runs),
     output:
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",
@@ -101,7 +134,7 @@ rule summarize:
         PLOT_ENV
     params:
         study=STUDY.name,
-        throughput_batch=STUDY.config["evaluation"]["throughput_batch"],
+        throughput_batch=EVALUATION["throughput_batch"],
         runs=[
             {"run": run.id, "experiment": run.experiment, "seed": run.seed, "point": run.point}
             for run in STUDY.runs.values()

@@ -1,6 +1,6 @@
 # Measured cost of every operating point of one seed's runs, side by side with the plain model.
 
-for (SEED, FOLDER), RUNS in ADAPTIVE.items():
+for (SEED, FOLDER), RUNS in STUDY.measured_together.items():
 
     # Alone on the machine: jobs beside it would slow down what it measures.
     rule:
@@ -12,10 +12,11 @@ for (SEED, FOLDER), RUNS in ADAPTIVE.items():
             weights=expand("<results>/runs/{run}/weights.safetensors", run=RUNS),
             cards=expand("<results>/runs/{run}/card.json", run=RUNS),
             points=expand("<results>/runs/{run}/untimed_points.csv", run=RUNS),
-            calibration=expand(
-                "<results>/runs/{run}/calibration.json",
-                run=[run for run in RUNS if run in STUDY.exit_runs],
-            ),
+            tables=[
+                f"<results>/runs/{run}/{STUDY.method_of(run).tables[table]}"
+                for run in RUNS
+                for table in STUDY.method_of(run).measured
+            ],
         output:
             costs=expand("<results>/runs/{run}/cost.csv", run=RUNS),
             points=expand("<results>/runs/{run}/operating_points.csv", run=RUNS),
@@ -32,7 +33,10 @@ for (SEED, FOLDER), RUNS in ADAPTIVE.items():
         params:
             evaluation=MEASURED,
             threads=COMPUTE["threads"],
-            runs=[point_params(run) for run in RUNS],
-            digest=digest("measure_points"),
+            runs=[job_params.point_identity(STUDY, run) for run in RUNS],
+            digest=digest(
+                "measure_points",
+                parts({STUDY.experiment_of(run).method for run in RUNS}, "model", "points"),
+            ),
         script:
             "../scripts/measure_points.py"

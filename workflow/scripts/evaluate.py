@@ -1,4 +1,4 @@
-"""Evaluate one run over whole splits: predictions, metrics, and its most confident mistakes."""
+"""Evaluate one run as its method does: its answers, their metrics, and what else it tells."""
 
 from pathlib import Path
 
@@ -6,34 +6,33 @@ import pandas as pd
 
 from frugalvit.data.store import Store, read_index
 from frugalvit.devices.fabric import make_fabric
-from frugalvit.evaluation.confident import confident_mistakes
-from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
-from frugalvit.evaluation.predict import logits_of
+from frugalvit.evaluation.tested import TestedRun
 from frugalvit.files import write_csv, write_json
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.registry import part
 from frugalvit.methods.trained import load_run
 
 
 def main(snakemake):
-    store = Store(Path(snakemake.input.store[0]).parent)
-    assignments = read_index(snakemake.input.assignments)
-    model, card = load_run(Path(snakemake.input.weights).parent)
-    fabric = make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"])
-    features = Path(snakemake.input.features[0]).parent if snakemake.input.features else None
-    tables, metrics = [], {}
-    for split in snakemake.params.splits:
-        ids = assignments.loc[assignments["split"] == split, "id"].tolist()
-        how = (store, ids, card["preprocessing"], features, snakemake.params.batch_size)
-        logits, labels = logits_of(fabric, model, *how)
-        tables.append(predictions(ids, split, logits, labels))
-        metrics[split] = classification_metrics(logits, labels) | batch_averages(logits, labels)
-        print(f"{split}: accuracy {metrics[split]['accuracy']:.4f} over {len(ids)} images")
-    table = pd.concat(tables)
-    write_csv(snakemake.output.predictions, table)
-    write_csv(
-        snakemake.output.thumbnails, confident_mistakes(table, store, snakemake.params.mistakes)
+    files, params = snakemake.input, snakemake.params
+    model, card = load_run(Path(files.weights).parent)
+    run = TestedRun(
+        experiment=params.experiment,
+        store=Store(Path(files.store[0]).parent),
+        assignments=read_index(files.assignments),
+        model=model.eval(),
+        card=card,
+        fabric=make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"]),
+        features=Path(files.features[0]).parent if files.features else None,
+        splits=params.splits,
+        batch_size=params.batch_size,
+        mistakes=params.mistakes,
+        options=params.options,
     )
-    write_json(snakemake.output.metrics, metrics)
+    found = part(params.method, "tables").evaluate(run, params.how)
+    for name, path in snakemake.output.items():
+        write = write_csv if isinstance(found[name], pd.DataFrame) else write_json
+        write(path, found[name])
 
 
 if __name__ == "__main__":

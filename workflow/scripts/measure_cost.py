@@ -5,10 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from frugalvit.data.store import Store
-from frugalvit.devices.fabric import make_fabric
+from frugalvit.devices.fabric import make_fabric, precision_of
 from frugalvit.evaluation.cost import COLUMNS, LARGE_BATCH, measure
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.registry import PLAIN
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.base import build_from_base
 from frugalvit.models.flops import vit_flops
@@ -32,9 +33,9 @@ def main(snakemake):
             settings["measure_seconds"],
         )
         table = pd.DataFrame(rows).assign(
-            model="fine_tune",
+            model=PLAIN,
             gflops=vit_flops(shape, num_classes),
-            precision=str(fabric._precision.precision),
+            precision=precision_of(fabric),
         )
         write_csv(path, table[COLUMNS])
 

@@ -11,15 +11,17 @@ from frugalvit.evaluation.cost import LARGE_BATCH
 from frugalvit.evaluation.timed_points import (
     TimedRun,
     cost_table,
-    models_of_run,
     rows_of_run,
     sample_ids,
     with_times,
 )
 from frugalvit.evaluation.timing import measure_points
-from frugalvit.files import read_json, write_csv
+from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.registry import part
 from frugalvit.methods.trained import load_run
+from frugalvit.models.backbone import backbone_of
+from frugalvit.operating_point import FULL, points_of
 
 
 def main(snakemake):
@@ -31,9 +33,9 @@ def main(snakemake):
         folder = Path(weights).parent
         model, card = load_run(folder)
         points = pd.read_csv(folder / "untimed_points.csv")
-        calibration = folder / "calibration.json"
-        temperatures = read_json(calibration)["temperatures"] if run["exits"] else None
-        own = models_of_run(model.eval(), points, run, temperatures)
+        models_of = part(run["method"], "points").timed
+        adapted = models_of(model.eval(), points_of(points), run["evaluation"], folder)
+        own = {FULL: backbone_of(model), **adapted}
         precision = card["precision"]
         if precision not in fabrics:
             fabrics[precision] = make_fabric(snakemake.resources.gpu, threads, precision)
@@ -45,9 +47,8 @@ def main(snakemake):
     images = ImageSet(store, ids, timed[0].card["preprocessing"])
     pixels, _ = images.__getitems__(list(range(len(ids))))
     batch_sizes = [1, evaluation["throughput_batch"], LARGE_BATCH]
-    device = next(iter(fabrics.values())).device
-    seconds = evaluation["measure_seconds"]
-    rows = measure_points(models, pixels, batch_sizes, threads, seconds, device)
+    how = (threads, evaluation["measure_seconds"], next(iter(fabrics.values())).device)
+    rows = measure_points(models, pixels, batch_sizes, *how)
     for each, cost, out in zip(timed, snakemake.output.costs, snakemake.output.points):
         costs = cost_table(rows_of_run(rows, each), each.points, each.card)
         write_csv(cost, costs)

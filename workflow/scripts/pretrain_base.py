@@ -5,6 +5,8 @@ from pathlib import Path
 from frugalvit.devices.fabric import training_fabric
 from frugalvit.jobs.processes import launch
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.registry import PLAIN
+from frugalvit.methods.trained import MethodRecipe
 from frugalvit.models.export import export_random
 from frugalvit.training.runs import RunFiles, train_run
 
@@ -27,6 +29,7 @@ def main(snakemake):
         "pretrain",
         settings,
         files,
+        MethodRecipe(PLAIN),
         batch_size=snakemake.params.batch_size,
         workers=snakemake.params.workers,
         code=snakemake.params.digest,

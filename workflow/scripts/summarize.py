@@ -7,7 +7,7 @@ import pandas as pd
 from frugalvit.evaluation.summary import metrics_table, summarize
 from frugalvit.files import read_json, write_csv
 from frugalvit.jobs.run import run_job
-from frugalvit.words import OPERATING_POINTS
+from frugalvit.operating_point import read_points
 
 
 def main(snakemake):
@@ -16,8 +16,7 @@ def main(snakemake):
     costs = {Path(path).parent.name: pd.read_csv(path) for path in files.costs}
     rows = zip(params.runs, files.metrics, files.cards)
     runs = [(run, read_json(metrics), read_json(card)) for run, metrics, card in rows]
-    tables = [pd.read_csv(path) for path in files.points]
-    points = pd.concat(tables) if tables else pd.DataFrame(columns=OPERATING_POINTS)
+    points = read_points(files.points)
     summary = summarize(params.study, runs, costs, choices, points, params.throughput_batch)
     write_csv(snakemake.output.summary, summary)
     write_csv(snakemake.output.points, points)

@@ -5,6 +5,7 @@ from pathlib import Path
 from frugalvit.devices.fabric import training_fabric
 from frugalvit.jobs.processes import launch
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.trained import MethodRecipe
 from frugalvit.training.runs import RunFiles, read_choice, reuse_run, train_run
 
 
@@ -34,6 +35,7 @@ def main(snakemake):
         run["run"],
         settings,
         files,
+        MethodRecipe(settings["method"]),
         batch_size=snakemake.params.batch_size,
         workers=snakemake.params.workers,
         code=snakemake.params.digest,

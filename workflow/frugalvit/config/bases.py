@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from frugalvit.config.datasets import find_file
 from frugalvit.config.experiments import run_settings
 from frugalvit.config.schema import load_schema, merge, validate
+from frugalvit.data.mirror import find_file
 from frugalvit.errors import ConfigError
 
 

@@ -1,9 +1,10 @@
-"""Writes config/README.md from the schema, so that every key is documented where it is checked."""
+"""Writes config/README.md from the schemas, so that every key is documented where it is checked."""
 
 import sys
 
-from frugalvit.config.schema import load_schema
+from frugalvit.config.schema import load_schema, method_schema
 from frugalvit.files import atomic_path
+from frugalvit.methods import registry
 
 INTRODUCTION = """\
 # Configuration
@@ -16,97 +17,18 @@ One YAML file is one study: a dataset, a base model, and a list of experiments.
 A wrong key, type, range or name stops before anything runs, with one line that names the key.
 Numbers: YAML reads `1e-3` as text; write `0.001` or `1.0e-3`.
 
-This page is made from `workflow/frugalvit/config/study.schema.yaml` by `make config-docs`.
+This page is made by `make config-docs` from `workflow/frugalvit/config/study.schema.yaml` and, for what
+one method alone has, from `schema.yaml` and `docs.md` in `workflow/frugalvit/methods/{method}/`.
 
-## A schedule in a few lines
-
-```yaml
-experiments:
-  frozen:            # the head alone
-    method: fine_tune
-    schedule: [{train: head, epochs: 5}]
-  unfreeze_last:     # the head, then everything for the last epoch
-    method: fine_tune
-    epochs: 5
-    schedule: [{train: head, epochs: rest}, {train: all, epochs: 1}]
-  last_six:          # patch embedding and first six of twelve blocks frozen
-    method: fine_tune
-    schedule: [{train: {blocks: 6}, epochs: 5, layer_decay: 0.75}]
-```
-
-A phase has its own optimiser, warm-up and learning-rate course. `training` holds the defaults of
-every experiment; an experiment overrides them for itself, a phase for itself. `keep_blocks: 6`
-keeps the base's first six blocks; `from: <experiment>` starts from that experiment's runs in place of
-the base.
-
-## Early exits
-
-```yaml
-splits: {calibration: {from: valid, fraction: 0.5}}
-experiments:
-  early_exit:
-    method: early_exit
-    schedule: [{train: heads, epochs: 20}, {train: all, epochs: 2, lr: 0.0003}]
-    targets: {risk: [{epsilon: 0.02, delta: 0.1}]}   # at most 2 points lost, with probability 90 %
-    choose: risk
-```
-
-A head after every block; `heads` trains them all on cached features, phases with blocks train them
-jointly. Thresholds are made on calibration images, which nothing else sees.
-
-## Adaptive tokens
-
-```yaml
-experiments:
-  tuned:
-    method: fine_tune
-    schedule: [{train: head, epochs: 20}, {train: all, epochs: 5, lr: 0.0003}]
-  tuned_on:        # the baseline: the same recipe without halting
-    method: fine_tune
-    from: tuned
-    schedule: [{train: all, epochs: 5, lr: 0.0002}]
-  avit:            # tokens halt when they have seen enough
-    method: avit
-    from: tuned    # or base
-    baseline: tuned_on
-    schedule: [{train: all, epochs: 5, lr: 0.0002}]
-    halting: {target_gflops: 8.8, gamma: 10, beta: -5, alpha_ponder: 0.02}
-    distillation: {weight: 0.5}
-  merged: {method: token_merging, from: tuned_on, r: [8, 4, 12]}
-  pruned: {method: token_pruning, from: tuned_on, keep_tokens: [0.7, 0.9, 0.5]}
-```
-
-`target_gflops` is the wish, the weight of the ponder loss follows it. What counts for `gamma` and
-`beta` is the size of a token's first channel in your base: before training few tokens should halt
-early. DeiT suits the presets; a base with small tokens wants a larger `beta`.
-
-## A grid search
-
-```yaml
-  search:
-    method: fine_tune
-    epochs: 5
-    schedule: [{train: head, epochs: rest}, {train: all, epochs: 1}]
-    grid:
-      parameters: {lr: [0.0001, 0.001], epochs: [3, 5], "schedule[1].lr": [0.0001, 0.00001]}
-      max_sets: 5
-```
-
-The point with the best mean validation accuracy is trained with every seed of the experiment (or
-reused where the search trained it already) and marked `selected`; only it is tested.
 """
 SECTIONS = {
     "dataset": "Keys of `dataset` (and of `base.pretrain.dataset`).",
     "splits": "Keys of `splits`; an entry of `split_variants` overrides any of them.",
     "base": "Keys of `base`.",
     "training": "Keys of `training`; an experiment can override each of them.",
-    "experiment": "Keys of an entry of `experiments`, besides those of `training`.",
-    "early_exit": "Keys of an experiment of `method: early_exit`.",
-    "token_overrides": "Keys of experiments of `method: avit`, `token_merging` and `token_pruning`.",
+    "experiment": "Keys of an entry of `experiments`, besides those of `training` and of its method.",
     "phase": "Keys of a phase of a `schedule`, besides those it shares with `training`.",
 }
-
-TITLES = {"token_overrides": "adaptive tokens"}
 
 
 def document() -> str:
@@ -114,20 +36,23 @@ def document() -> str:
     schema = load_schema()
     definitions = schema["$defs"]
     parts = [INTRODUCTION, "## Keys\n", "Top level.\n", _table(schema, definitions)]
-    shared = {
-        key
-        for name in ("training_overrides", "exit_overrides", "token_overrides")
-        for key in definitions[name]["properties"]
-    }
+    of_methods = {key for name in registry.METHODS for key in method_schema(name)}
+    shared = of_methods | set(definitions["training_overrides"]["properties"])
     for name, title in SECTIONS.items():
         part = definitions[name]
         if name in ("experiment", "phase"):
             own = {key: value for key, value in part["properties"].items() if key not in shared}
-            part = part | {"properties": own}
-        parts += [f"### {TITLES.get(name, name)}\n", f"{title}\n", _table(part, definitions)]
+            part = {"properties": own, "required": part["required"]}
+        parts += [f"### {name}\n", f"{title}\n", _table(part, definitions)]
         if name == "training":
             phase = ", ".join(f"`{key}`" for key in definitions["phase_overrides"]["properties"])
             parts.append(f"A phase can override {phase}.\n")
+    parts.append("# Methods\n")
+    for name in registry.METHODS:
+        parts.append((registry.room(name) / "docs.md").read_text())
+        keys = method_schema(name)
+        if keys:
+            parts += [f"Keys of `method: {name}`.\n", _table({"properties": keys}, definitions)]
     return "\n".join(parts)
 
 

@@ -4,24 +4,16 @@ import copy
 import itertools
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from frugalvit.config import method_keys
-from frugalvit.config.schema import (
-    key_path,
-    load_schema,
-    merge,
-    validate,
-)
-from frugalvit.config.token_keys import (
-    TRAINING_FREE,
-    check_schedule,
-    distils,
-)
+from frugalvit.config.schema import key_path, load_schema, merge, method_schema, validate
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
-from frugalvit.words import HEADS
+from frugalvit.methods import registry
+from frugalvit.methods.method import Entry
+from frugalvit.methods.related import check_related, depth
+from frugalvit.words import heads_alone
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -54,10 +46,11 @@ class Run:
     def head_only(self) -> bool:
         """Whether the backbone stays the base's, so that cached features serve evaluation too."""
         possible = self.candidates or (self.settings,)
-        if self.settings["method"] == "avit":
-            return False  # its class token leaves earlier than the cached one
+        if not registry.method(self.settings["method"]).answers_from_features:
+            return False
         return self.base_backbone and all(
-            settings["cache_features"] and all(p["train"] in HEADS for p in settings["schedule"])
+            settings["cache_features"]
+            and all(heads_alone(phase["train"]) for phase in settings["schedule"])
             for settings in possible
         )
 
@@ -76,9 +69,9 @@ class Experiment:
     points: list[dict]  # grid points: setting -> value
     source: str | None = None  # experiment that it starts from
     keep_blocks: int | None = None  # of the base, be it through its source; all where None
-    # How the trained model is evaluated; no part of training.
-    exits: dict | None = None  # thresholds of early exits
-    tokens: dict | None = None  # tokens that halt, merge or are pruned
+    baseline: str | None = None  # experiment that it is compared with; `source` where not named
+    # How the trained model is evaluated, in its method's words; no part of training.
+    evaluation: dict = field(default_factory=dict)
 
     @property
     def runs(self) -> list[str]:
@@ -101,6 +94,7 @@ def expand(
         ConfigError: epochs that do not add up, blocks beyond the depth, a grid that sets no key.
     """
     at = f"experiments.{name}"
+    method = registry.method(raw["method"])
     seeds = raw.get("seeds", config["seeds"])
     variant = raw.get("splits")
     if variant and variant not in config["split_variants"]:
@@ -109,13 +103,14 @@ def expand(
     source = sources[raw["from"]] if "from" in raw else None
     start = source[0] if source else None
     baseline = sources[raw["baseline"]][0] if "baseline" in raw else start
-    found = method_keys.check(at, raw, config, start, baseline, seeds)
-    layers = method_keys.depth(raw, config, start)
+    raw = raw | {"seeds": seeds}
+    evaluation = _check(at, raw, config, start, baseline)
+    layers = depth(raw, config, start)
     grid = raw.get("grid")
     points = _grid_points(grid) if grid else []
     chosen = [_apply_point(at, raw, point) for point in points]
     for variation in chosen:
-        method_keys.check(at, variation, config, start, baseline, seeds)
+        _check(at, variation, config, start, baseline)
     runs: dict[str, Run] = {}
     for index, variation in enumerate(chosen):
         for seed in grid["seeds"] or seeds[:1]:
@@ -138,7 +133,7 @@ def expand(
             candidates=candidates,
             source=before.id if before else None,
             base_backbone=before is None or before.head_only,
-            teacher=f"{baseline.name}-s{seed}" if baseline and distils(raw) else None,
+            teacher=f"{baseline.name}-s{seed}" if baseline and method.distils(raw) else None,
         )
         final_runs.append(identity)
     experiment = Experiment(
@@ -152,10 +147,57 @@ def expand(
         points=points,
         source=raw.get("from"),
         keep_blocks=raw.get("keep_blocks") or (start.keep_blocks if start else None),
-        exits=found.exits,
-        tokens=found.tokens,
+        baseline=baseline.name if baseline else None,
+        evaluation=evaluation,
     )
     return experiment, runs
+
+
+def _check(
+    at: str, raw: dict, config: dict, source: Experiment | None, baseline: Experiment | None
+) -> dict:
+    """Check an entry against its method, its source and its baseline; how its runs are evaluated."""
+    method = registry.method(raw["method"])
+    _check_own_keys(at, raw)
+    for key, other in (("from", source), ("baseline", baseline)):
+        if other:
+            check_related(f"{at}.{key}", at, raw, other, registry.PLAIN)
+    if source and "grid" in raw:
+        raise ConfigError(f"{at}.grid: a search starts from the base; remove grid or from")
+    if method.trains:
+        if "schedule" not in raw:
+            raise ConfigError(
+                f"{at}.schedule: missing; {raw['method']} trains, and needs its phases"
+            )
+        _check_words(at, raw["schedule"], method.head_phases)
+    layers = depth(raw, config, source)
+    return method.check(Entry(at, raw, config, source, baseline, layers))
+
+
+def _check_own_keys(at: str, raw: dict) -> None:
+    """Refuse keys that other methods alone have."""
+    own = method_schema(raw["method"])
+    for name in registry.METHODS:
+        for key in method_schema(name):
+            if key in raw and key not in own:
+                owners = [other for other in registry.METHODS if key in method_schema(other)]
+                raise ConfigError(
+                    f"{at}.{key}: only method {' and '.join(owners)} has this; remove it, or set "
+                    f"method: {owners[0]}"
+                )
+
+
+def _check_words(at: str, schedule: list[dict], own: tuple[str, ...]) -> None:
+    """Refuse phases that train heads by another method's words."""
+    for index, phase in enumerate(schedule):
+        word = phase["train"]
+        if not heads_alone(word) or word in own:
+            continue
+        where, instead = f"{at}.schedule[{index}].train", ", or ".join(own)
+        if word in registry.method(registry.PLAIN).head_phases:
+            raise ConfigError(f"{where}: '{word}' is the plain model's; write {instead}")
+        owners = [name for name in registry.METHODS if word in registry.method(name).head_phases]
+        raise ConfigError(f"{where}: '{word}' is for method {' and '.join(owners)}; write {own[0]}")
 
 
 def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -> dict:
@@ -172,11 +214,10 @@ def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -
 
 def feature_sets(settings: dict) -> list[str]:
     """Names of the cached view sets that a run with these settings reads."""
-    first = settings["schedule"][0] if settings["schedule"] else {"train": None}
-    if first["train"] not in HEADS or not settings["cache_features"]:
+    schedule = settings["schedule"]
+    cached = schedule and heads_alone(schedule[0]["train"]) and settings["cache_features"]
+    if not cached or not registry.method(settings["method"]).pooled_heads(settings):
         return []
-    if "conv" in (settings.get("exit_head") or {}).values():
-        return []  # the cache lacks the patch grid that such heads read
     return sorted({PLAIN, view_set_name(settings)})
 
 
@@ -185,11 +226,11 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
     training = merge(config["training"], {key: raw[key] for key in keys if key in raw})
     schedule = _resolve_epochs(at, raw)
     _check_depth(at, schedule, layers, config["base"]["model"])
-    if raw["method"] == "avit":
-        check_schedule(at, schedule)
+    method = registry.method(raw["method"])
+    method.check_schedule(at, schedule)
     settings = run_settings(raw["method"], seed, training, schedule)
     _check_views(at, settings)
-    return settings | method_keys.of_training(raw)
+    return settings | method.training(raw)
 
 
 def _check_views(at: str, settings: dict) -> None:
@@ -202,7 +243,7 @@ def _check_views(at: str, settings: dict) -> None:
             )
     first = next(iter(settings["schedule"]), None)
     for index, phase in enumerate(settings["schedule"]):
-        if phase["train"] not in HEADS:
+        if not heads_alone(phase["train"]):
             return
         if settings["views"] and phase["augment"] != first["augment"]:
             raise ConfigError(
@@ -212,7 +253,7 @@ def _check_views(at: str, settings: dict) -> None:
 
 
 def _resolve_epochs(at: str, raw: dict) -> list[dict]:
-    if raw["method"] in TRAINING_FREE:
+    if not registry.method(raw["method"]).trains:
         return []
     schedule = copy.deepcopy(raw["schedule"])
     rest = [index for index, phase in enumerate(schedule) if phase["epochs"] == "rest"]

@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from frugalvit.data.sources.all_sources import SOURCES
 from frugalvit.errors import ConfigError
+from frugalvit.methods import registry
 
 SCHEMA = Path(__file__).with_name("study.schema.yaml")
 MOST_LISTED = 20  # keys that an error names
@@ -24,6 +26,13 @@ _TYPES = {
     "object": "a block of keys",
     "null": "null",
 }
+
+
+# What checks, what explains, and `x-expects`, our own: how an error says what to write.
+_KEYWORDS = {*Draft202012Validator.VALIDATORS, "then", "else", "$schema", "$defs", "$comment",
+             "title", "description", "default", "examples", "x-expects"}  # fmt: skip
+_OF_NAMES = ("properties", "$defs", "patternProperties", "dependentSchemas")  # name -> schema
+_OF_DATA = ("default", "const", "dependentRequired")  # no schemas
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -73,8 +82,62 @@ def read_yaml(path: str | Path) -> dict:
 
 @cache
 def load_schema() -> dict:
-    """The JSON schema of a study."""
-    return yaml.safe_load(SCHEMA.read_text())
+    """The JSON schema of a study: the base file, and what the methods' rooms add to it.
+
+    An experiment may have any method's keys here, so that one of another method's meets a better
+    message than an unknown key does; those of its own method are checked and completed.
+    """
+    schema = yaml.safe_load(SCHEMA.read_text())
+    definitions = schema["$defs"]
+    definitions["dataset"]["properties"]["source"]["enum"] = list(SOURCES)
+    experiment, phase = definitions["experiment"], definitions["phase"]["properties"]["train"]
+    experiment["allOf"] = []
+    for name in registry.METHODS:
+        own = method_schema(name)
+        for key in own:
+            experiment["properties"].setdefault(key, {})
+        is_it = {"properties": {"method": {"const": name}}, "required": ["method"]}
+        experiment["allOf"].append({"if": is_it, "then": {"properties": own}})
+        heads = registry.method(name).head_phases
+        phase["anyOf"][0]["enum"] += [
+            word for word in heads if word not in phase["anyOf"][0]["enum"]
+        ]
+        if heads != registry.method(registry.PLAIN).head_phases:
+            words = registry.method(name).look.words
+            phase["x-expects"] += f"; with {words} {', '.join(heads)}, all or {{blocks: k}}"
+    told = {name: registry.method(name).summary for name in registry.METHODS}
+    words = ", ".join(f"{name} ({what})" if what else name for name, what in told.items())
+    method = experiment["properties"]["method"]
+    method["enum"] = list(registry.METHODS)
+    method["description"] += f": {words}."
+    for stray in unknown_keywords(schema):
+        raise ConfigError(
+            f"{stray}: no keyword of a schema; quote the description that breaks at its comma"
+        )
+    return schema
+
+
+def unknown_keywords(schema: dict, at: tuple[str, ...] = ()) -> list[str]:
+    """Paths of keys that are no keywords where a schema stands; they would check nothing."""
+    found = []
+    for key, value in schema.items():
+        if key not in _KEYWORDS:
+            found.append(".".join((*at, key)))
+        elif key in _OF_NAMES:
+            for name, part in value.items():
+                found += unknown_keywords(part, (*at, key, name))
+        elif key in ("allOf", "anyOf", "oneOf", "prefixItems"):
+            for index, part in enumerate(value):
+                found += unknown_keywords(part, (*at, key, str(index)))
+        elif isinstance(value, dict) and key not in _OF_DATA:
+            found += unknown_keywords(value, (*at, key))
+    return found
+
+
+@cache
+def method_schema(name: str) -> dict:
+    """The keys that only a method's experiments have: key -> JSON schema."""
+    return yaml.safe_load((registry.room(name) / "schema.yaml").read_text())
 
 
 def _fill_defaults(validate_properties: Any) -> Any:

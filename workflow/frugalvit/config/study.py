@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frugalvit.config.bases import check_base, pretraining_run
-from frugalvit.config.datasets import check_sizes, collect_datasets, find_file
+from frugalvit.config.datasets import check_sizes, collect_datasets
 from frugalvit.config.experiments import (
     Experiment,
     Run,
@@ -15,9 +15,11 @@ from frugalvit.config.schema import (
     merge,
     validate,
 )
-from frugalvit.data.mirror import find_mirror
+from frugalvit.data.mirror import find_file, find_mirror
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
+from frugalvit.methods import registry
+from frugalvit.methods.method import Method
 
 BASE = "base"  # what an experiment says that starts from no other
 PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
@@ -52,29 +54,80 @@ class Study:
         return [run for experiment in self.experiments.values() for run in experiment.search_runs]
 
     @property
-    def exit_runs(self) -> list[str]:
-        """Runs with early exits."""
+    def methods(self) -> list[str]:
+        """Methods of the experiments, in the order of their registry."""
+        used = {experiment.method for experiment in self.experiments.values()}
+        return [name for name in registry.METHODS if name in used]
+
+    def experiment_of(self, run: str) -> Experiment:
+        """The experiment that a run is of."""
+        return self.experiments[self.runs[run].experiment]
+
+    def method_of(self, run: str) -> Method:
+        """The method of a run."""
+        return registry.method(self.experiment_of(run).method)
+
+    def splits_of(self, run: str) -> str:
+        """Folder of the splits that a run goes by."""
+        return self.experiment_of(run).splits
+
+    def runs_of(self, method: str) -> list[str]:
+        """Every run of a method, those of searches too."""
+        return [run for run in self.runs if self.experiment_of(run).method == method]
+
+    @property
+    def adaptive_runs(self) -> list[str]:
+        """Runs that have operating points, method by method."""
         return [
             run
-            for experiment in self.experiments.values()
-            if experiment.exits
-            for run in experiment.final_runs
+            for method in self.methods
+            if registry.method(method).adaptive
+            for run in self.runs_of(method)
         ]
 
     @property
-    def token_runs(self) -> list[str]:
-        """Runs whose tokens halt, merge or are pruned."""
-        return [
-            run
-            for experiment in self.experiments.values()
-            if experiment.tokens
-            for run in experiment.final_runs
-        ]
+    def plain_runs(self) -> list[str]:
+        """Runs without operating points, which share the networks that are measured for all."""
+        return [run for run in self.runs if not self.method_of(run).adaptive]
 
     @property
-    def training_free_runs(self) -> list[str]:
+    def adopted_runs(self) -> list[str]:
         """Runs that are another run's weights, used in another way."""
-        return [run for run in self.token_runs if not self.runs[run].settings["schedule"]]
+        return [run for run in self.runs if not self.method_of(run).trains]
+
+    @property
+    def trained_runs(self) -> list[str]:
+        """All others."""
+        return [run for run in self.runs if self.method_of(run).trains]
+
+    def twins_of(self, run: str) -> list[str]:
+        """Search runs of the same seed, whose weights a final run may reuse."""
+        own = self.runs[run]
+        found = self.experiments[own.experiment].search_runs
+        return [twin for twin in found if self.runs[twin].seed == own.seed]
+
+    def tested_splits(self, run: str) -> list[str]:
+        """Splits that a run answers; validation alone in a search, which no test may guide."""
+        return ["valid"] if self.runs[run].point is not None else list(self.method_of(run).splits)
+
+    @property
+    def measured_together(self) -> dict[tuple[int, str], list[str]]:
+        """Adaptive runs by seed and splits: measured side by side, on images that trained none."""
+        found: dict[tuple[int, str], list[str]] = {}
+        for run in self.adaptive_runs:
+            found.setdefault((self.runs[run].seed, self.splits_of(run)), []).append(run)
+        return found
+
+    @property
+    def adaptive_splits(self) -> list[str]:
+        """Folders of splits that adaptive experiments go by."""
+        return sorted({self.splits_of(run) for run in self.adaptive_runs})
+
+    @property
+    def cuts(self) -> list[int | None]:
+        """How many of the base's blocks the plain networks have; None for all."""
+        kept = {experiment.keep_blocks for experiment in self.experiments.values()} | {None}
+        return sorted(kept, key=lambda keep: keep or 0)
 
     @property
     def grids(self) -> list[str]:

@@ -108,16 +108,6 @@ def listing_digest(root: str | Path) -> str:
     return digest.hexdigest()
 
 
-def source_stamp(dataset: dict) -> str:
-    """Checksum that changes with a user's own folder or archive; empty for any other source.
-
-    For a rule's parameters, so that an edited folder of images reruns what depends on it.
-    """
-    if dataset["source"] not in {"folder", "archive"} or not dataset["path"]:
-        return ""
-    return listing_digest(Path(dataset["path"]).expanduser())
-
-
 def _readable(name: str, root: Path) -> str:
     """The name itself; tables are UTF-8, and a name that is not would break them much later."""
     try:

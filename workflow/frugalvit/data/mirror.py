@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from frugalvit.errors import ConfigError
+
 
 def find_mirror(config: Mapping[str, Any]) -> str | None:
     """The mirror's folder: the config's, else the environment's, else None.
@@ -13,3 +15,17 @@ def find_mirror(config: Mapping[str, Any]) -> str | None:
     """
     folder = config.get("mirror") or os.environ.get("FRUGALVIT_MIRROR")
     return str(Path(folder).expanduser()) if folder else None
+
+
+def find_file(path: str, mirror: str | None, key: str) -> Path:
+    """The file at `path`, or of that name in the mirror.
+
+    Raises:
+        ConfigError: when neither exists.
+    """
+    places = [Path(path), *([Path(mirror) / Path(path).name] if mirror else [])]
+    for place in places:
+        if place.is_file():
+            return place
+    looked = " nor in the mirror" if mirror else " (and no mirror is set)"
+    raise ConfigError(f"{key}: no file '{path}'{looked}; correct the path or fetch the file")

@@ -109,6 +109,11 @@ def _devices(gpus: int, threads: int, cpu_processes: int) -> tuple[str, int | li
     return "cpu", cpu_processes
 
 
+def precision_of(fabric: Fabric) -> str:
+    """The precision that a fabric computes in, as Fabric names it: `32-true`, `bf16-mixed`."""
+    return str(fabric.strategy.precision.precision)
+
+
 def device_name(device: torch.device, processes: int = 1) -> str:
     """What a figure's reader should know of the device: `cpu (2 threads)` or the GPU's name.
 

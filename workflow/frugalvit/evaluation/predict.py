@@ -3,19 +3,18 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
-from frugalvit.methods.trained import Model
 from frugalvit.models.heads import feature_blocks, grid_blocks, on_features
 
 
 @torch.inference_mode()
 def predict(
-    fabric: Fabric, model: Model, images: ImageSet, batch_size: int, workers: int = 0
+    fabric: Fabric, model: nn.Module, images: ImageSet, batch_size: int, workers: int = 0
 ) -> Tensor:
     """Logits `[images, classes]` (float32, on the CPU), in the set's order.
 
@@ -29,7 +28,7 @@ def predict(
 
 @torch.inference_mode()
 def predict_from_features(
-    fabric: Fabric, model: Model, features: Tensor, batch_size: int
+    fabric: Fabric, model: nn.Module, features: Tensor, batch_size: int
 ) -> Tensor:
     """As `predict`, from cached features `[images, blocks, 2, dim]` of the blocks that have a head.
 
@@ -43,7 +42,7 @@ def predict_from_features(
 
 def logits_of(
     fabric: Fabric,
-    model: Model,
+    model: nn.Module,
     store: Store,
     ids: list[str],
     preprocessing: dict,

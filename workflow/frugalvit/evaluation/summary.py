@@ -2,15 +2,14 @@
 
 import pandas as pd
 
+from frugalvit.operating_point import FULL, Point, points_of, row_name
+
 COLUMNS = [
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "peak_memory_mb",
     "device", "selected",
 ]  # fmt: skip
-
-
-# Settings of operating points that get a row each: those of early exits, of tokens that leave.
-TARGETS = ("full", "budget", "drop", "risk", "packed", "masked", "eps", "r", "keep")
+COST = ("gflops", "latency_ms", "images_per_s", "params_m")
 
 
 def summarize(
@@ -24,7 +23,7 @@ def summarize(
     """One row a run and split, in the order of the runs; after it those of its other targets.
 
     An adaptive run's own row is its operating point in use. Its other targets have rows of their
-    own, whose experiment is the run's with the target behind a colon (`early_exit:budget 0.5`).
+    own, called `operating_point.row_name`.
 
     Args:
         study: its name.
@@ -42,18 +41,22 @@ def summarize(
     rows = []
     for run, metrics, card in runs:
         own = points[points["run"] == run["run"]]
-        targets = own[own["setting"].isin(TARGETS)]
-        cost = _cost(costs.get(run["run"]), throughput_batch)
-        with_exits = costs[run["run"]]["params_m"].max() if len(own) else None
+        plain = _plain_cost(costs.get(run["run"]), throughput_batch)
+        adapted = costs[run["run"]]["params_m"].max() if len(own) else None
         trained = {
             "method": card["method"],
             "train_seconds": card["train_seconds"],
             "peak_memory_mb": card["peak_memory_mb"],
             "device": card["device"],
         }
+        targets = [
+            (point, row | _point_cost(point, row, adapted, plain))
+            for point, row in zip(points_of(own), own.to_dict("records"))
+            if not point.of_curve and row["split"] in metrics
+        ]
+        used = {row["split"]: row for point, row in targets if point.chosen}
         for split, values in metrics.items():
-            used = targets[(targets["split"] == split) & targets["chosen"].astype(bool)]
-            measured = _point_cost(used.iloc[0], with_exits, cost) if len(used) else {}
+            measured = {key: used[split][key] for key in COST} if split in used else {}
             rows.append(
                 {
                     "study": study,
@@ -62,25 +65,24 @@ def summarize(
                     "seed": run["seed"],
                     "split": split,
                     **{key: values[key] for key in ("n", "accuracy", "macro_f1", "loss", "ece")},
-                    **cost,
+                    **plain,
                     **measured,
                     **trained,
                     "selected": _selected(run, choices),
                 }
             )
-        others = targets[targets["split"].isin(metrics) & ~targets["chosen"].astype(bool)]
-        for point in others.to_dict("records"):
-            target = _target_name(point)
-            rows.append(
-                {
-                    "study": study,
-                    "experiment": f"{run['experiment']}:{target}",
-                    "run": f"{run['run']}:{target}",
-                    **{key: point[key] for key in ("seed", "split", "n", "accuracy", "macro_f1")},
-                    **_point_cost(point, with_exits, cost),
-                    **trained,
-                }
-            )
+        for point, row in targets:
+            if not point.chosen:
+                kept = ("seed", "split", "n", "accuracy", "macro_f1", *COST)
+                rows.append(
+                    {
+                        "study": study,
+                        "experiment": row_name(run["experiment"], point),
+                        "run": row_name(run["run"], point),
+                        **{key: row[key] for key in kept},
+                        **trained,
+                    }
+                )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -101,20 +103,14 @@ def metrics_table(runs: list[tuple[dict, dict, dict]]) -> pd.DataFrame:
     )
 
 
-def _target_name(point: dict) -> str:
-    if point["setting"] in ("full", "masked"):  # a run has one of each
-        return point["setting"]
-    return f"{point['setting']} {point['value']:g}"
+def _point_cost(point: Point, row: dict, adapted: float | None, plain: dict) -> dict:
+    """`COST` of a point; the plain model needs no other weights than its own."""
+    params = plain["params_m"] if point.model == FULL else adapted
+    return {**{key: row[key] for key in COST[:3]}, "params_m": params}
 
 
-def _point_cost(point: dict | pd.Series, with_exits: float | None, plain: dict) -> dict:
-    measured = {key: point[key] for key in ("gflops", "latency_ms", "images_per_s")}
-    early = point["threshold"] != float("inf")  # the full model needs no exit's weights
-    return measured | {"params_m": with_exits if early else plain["params_m"]}
-
-
-def _cost(table: pd.DataFrame | None, throughput_batch: int) -> dict:
-    """Of the first model of a table: the plain one."""
+def _plain_cost(table: pd.DataFrame | None, throughput_batch: int) -> dict:
+    """`COST` of the first model of a table: the plain one."""
     if table is None:
         return {}
     table = table[table["model"] == table["model"].iloc[0]]

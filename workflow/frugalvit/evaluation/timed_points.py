@@ -6,18 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from frugalvit.evaluation.cost import COLUMNS as COST_COLUMNS
-from frugalvit.methods.early_exit.criteria import NEVER
-from frugalvit.methods.early_exit.exiting import Exiting
-from frugalvit.methods.tokens.points import token_points
-from frugalvit.methods.trained import Model
-from frugalvit.models.backbone import backbone_of
 from frugalvit.models.flops import vit_flops
-from frugalvit.words import OPERATING_POINTS
-
-FULL = "full"
+from frugalvit.operating_point import COLUMNS, FULL, points_of
 
 
 def sample_ids(assignments: pd.DataFrame, limit: int) -> list[str]:
@@ -38,7 +30,7 @@ class TimedRun:
     run: dict[str, Any]  # `experiment`, `run`, `seed`, `method`
     points: pd.DataFrame
     card: dict[str, Any]
-    models: list[str]  # names in its table of cost, the plain model's first
+    models: list[str]  # `Point.model` of each, the plain model's first
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -53,41 +45,12 @@ class TimedRun:
 
 
 def model_names(points: pd.DataFrame) -> list[str]:
-    """How a table of cost calls the model behind each point: points that decide alike share it."""
-    return [
-        f"{point.setting} {point.value:g}"
-        if pd.isna(point.threshold)
-        else FULL
-        if point.threshold == NEVER
-        else f"{point.criterion} >= {point.threshold:.9g}"
-        for point in points.itertuples()
-    ]
-
-
-def models_of_run(
-    model: Model, points: pd.DataFrame, run: dict[str, Any], temperatures: Sequence[float] | None
-) -> dict[str, nn.Module]:
-    """The plain model and one model for each operating point that differs from the others.
-
-    Args:
-        model: of the run, in evaluation mode.
-        points: the run's.
-        run: `method` and, where tokens leave, `tokens`: how.
-        temperatures: of early exits; None where tokens leave.
-    """
-    models: dict[str, nn.Module] = {FULL: backbone_of(model)}
-    if temperatures is None:
-        return models | {
-            point.name: point.module for point in token_points(model, run["method"], run["tokens"])
-        }
-    for name, point in zip(model_names(points), points.itertuples()):
-        if name not in models:
-            models[name] = Exiting(model, point.criterion, point.threshold, temperatures)
-    return models
+    """How a table of cost calls the model behind each point."""
+    return [point.model for point in points_of(points)]
 
 
 def rows_of_run(rows: Sequence[dict], run: TimedRun) -> list[dict]:
-    """Of the rows that `exit_cost.measure_points` gives for all runs, one run's, by its names."""
+    """Of the rows that `timing.measure_points` gives for all runs, one run's, by its names."""
     names = {run.key(name): name for name in run.models}
     return [{**row, "model": names[row["model"]]} for row in rows if row["model"] in names]
 
@@ -120,4 +83,4 @@ def with_times(points: pd.DataFrame, costs: pd.DataFrame, throughput_batch: int)
         latency_p95_ms=single["latency_p95_ms"].reindex(names).to_numpy(),
         images_per_s=batched["images_per_s"].reindex(names).to_numpy(),
     )
-    return timed.reindex(columns=OPERATING_POINTS)
+    return timed.reindex(columns=COLUMNS)

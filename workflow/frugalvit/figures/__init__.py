@@ -1,11 +1,13 @@
-"""Figures drawn from the workflow's CSVs alone: no torch, no GPU, no weights.
+"""Figures and tables for people, drawn from the workflow's CSVs alone: no torch, no GPU, no weights.
 
-One kind of figure a file, each with a `draw…` function that takes tables and returns a matplotlib
-`Figure`: `learning_curves`, `schedules`, `grid`, `confusion`, `mistakes`, `reliability`, `splits`,
-of early exits `exit_accuracy`, `exit_calibration`, `exit_tradeoff`, `exit_depth`, `exit_images`, of
-halting tokens `avit_images`, `avit_halting`, `avit_tokens`, `avit_losses`, and of all methods `pareto`.
-They share `style` (page, palette, text that fits, saving), `tables` (reading and its errors),
-`gallery` (images in rows), those of exits `exit_axis`,
-`exit_points` and `exit_table`, and what compares methods `token_columns`. A new
-figure is a new file here, a script that calls it and a rule beside `rules/report.smk`.
+One figure a file, with `draw`, which takes tables and returns a matplotlib `Figure` (or the text of
+an HTML page), and with `NEEDS` and `plot`, by which the one job of drawing knows it (`plotting`).
+Those that belong to no method are listed in `all_figures`, a method's own in its room,
+`methods/{name}/figures/`. A new figure is a file, a caption of its name in `captions/`, and a line
+in that list.
+
+`shown` says which figures a study has, for the rules; `inputs` where the tables lie that they name.
+All share `style` (page, palette, text that fits, saving) and `tables` (reading and its errors);
+some `gallery` (images in rows), `panel` (axes of blocks, labels that find room) and `point_words`;
+what compares methods `comparison`, `series` and `looks`.
 """

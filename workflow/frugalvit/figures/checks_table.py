@@ -1,10 +1,14 @@
 """What the checks of data and splits found, as a plain HTML table for the report."""
 
+from collections.abc import Mapping
 from html import escape
 
 import pandas as pd
 
+from frugalvit.figures.about import About
+
 COLUMNS = ("check", "policy", "passed", "found", "what")
+NEEDS = {"checks": COLUMNS}
 FEW = "<!-- few images -->"  # on both sides of what the report's first page repeats
 _STYLE = """
 body { font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; margin: 24px; }
@@ -15,6 +19,11 @@ th { border-bottom: 2px solid #444; }
 td:last-child { max-width: 80ch; }
 tr.found td { background: #fdf1e3; }
 """
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
+    """See `figures.plotting`."""
+    return draw(given["checks"], about.study, about.splits)
 
 
 def draw(checks: pd.DataFrame, study: str, splits: str) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from frugalvit.figures import point_words, schedules
+from frugalvit.figures.looks import OTHER, Looks
+from frugalvit.operating_point import FULL, is_chosen
 
 POINT_COLUMNS = (
     "experiment",
@@ -53,10 +55,10 @@ COST_COLUMNS = (
     "device",
     "threads",
 )
-FULL = "full"  # the plain model in an adaptive run's cost table
-MASKED = "masked"  # setting: halted tokens are computed all the same
 SHARES = ("gflops", "latency_ms", "images_per_s")
-TARGETS = ("full", "budget", "drop", "risk")  # of early exits
+# What a row is: the whole network, its first blocks, an operating point, one that saves nothing.
+PLAIN, SHALLOWER, ADAPTIVE, MASKED = "plain", "shallower", "adaptive", "masked"
+ROLES = (PLAIN, SHALLOWER, ADAPTIVE, MASKED)
 
 
 def costs_at(rows: pd.DataFrame, throughput_batch: int) -> pd.Series:
@@ -98,6 +100,7 @@ def compared(
     summary: pd.DataFrame,
     costs: pd.DataFrame,
     experiments: Mapping[str, int | None],
+    looks: Looks,
     split: str,
     throughput_batch: int,
 ) -> pd.DataFrame:
@@ -108,13 +111,14 @@ def compared(
         summary: `SUMMARY_COLUMNS`.
         costs: `COST_COLUMNS` and `run`, of all runs.
         experiments: to compare; the number of blocks that each keeps, None for all.
+        looks: of their methods.
         split: of the accuracies.
         throughput_batch: images a batch of the points' `images_per_s`.
 
     Returns:
-        One row a run and point: `experiment, run, seed, kind, setting, value, n, accuracy, chosen,
-        joined` (part of a curve), `SHARES` as ratios to the full model, 1 where they are as large;
-        of an early exit's criteria only the one in use.
+        One row a run and point: `experiment, run, seed, method, role` (of `ROLES`), `setting, value,
+        n, accuracy, chosen, joined` (part of a curve), `SHARES` as ratios to the full model, 1 where
+        they are as large; of curves of several criteria only the one in use.
     """
     full = run_costs(costs, throughput_batch)
     plain = plain_runs(summary, points, list(experiments), split)
@@ -126,7 +130,7 @@ def compared(
     uncut = own[~cut.astype(bool)] if not cut.all() else full[full.index.isin(of_whole)]
     reference = (uncut if len(uncut) else full).median()
     plain = plain.assign(
-        kind=cut.map({True: "shallower", False: "plain"}),
+        role=cut.map({True: SHALLOWER, False: PLAIN}),
         setting="",
         value=float("nan"),
         chosen=True,
@@ -134,7 +138,10 @@ def compared(
         **(own / reference),
     )
     adaptive = points[(points["split"] == split) & points["experiment"].isin(list(experiments))]
-    groups = [of_use(rows) for _, rows in adaptive.groupby("experiment", sort=False)]
+    groups = [
+        point_words.of_use(rows, looks.get(method, OTHER).targets)
+        for (_, method), rows in adaptive.groupby(["experiment", "method"], sort=False)
+    ]
     adaptive = pd.concat(groups) if groups else adaptive
     beside = full.reindex(adaptive["run"]).set_axis(adaptive.index)
     # Times are divided by those of the model beside them; where that is itself cut, the uncut one
@@ -144,24 +151,29 @@ def compared(
     for keep in keeps.dropna().unique():
         shorter = keeps == keep
         beside_whole[shorter] *= reference / beside[shorter].median()
-    masked = adaptive["setting"] == MASKED
+    masked = is_masked(adaptive, looks)
+    aimed = [
+        setting == FULL or setting in looks.get(method, OTHER).targets
+        for method, setting in zip(adaptive["method"], adaptive["setting"])
+    ]
     adaptive = adaptive.assign(
-        kind=adaptive["method"].where(~masked, adaptive["method"] + " masked"),
-        chosen=point_words.is_chosen(adaptive) & ~masked,
-        joined=~masked & ~adaptive["setting"].isin(TARGETS),
+        role=masked.map({True: MASKED, False: ADAPTIVE}),
+        chosen=is_chosen(adaptive) & ~masked,
+        joined=~masked & ~pd.Series(aimed, index=adaptive.index, dtype=bool),
         **(adaptive[list(SHARES)].astype(float) / beside_whole),
     )
-    columns = ["experiment", "run", "seed", "kind", "setting", "value", "n", "accuracy"]
+    columns = ["experiment", "run", "seed", "method", "role", "setting", "value", "n", "accuracy"]
     parts = [part[[*columns, "chosen", "joined", *SHARES]] for part in (plain, adaptive)]
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
-def of_use(points: pd.DataFrame) -> pd.DataFrame:
-    """One experiment's points without the curves of criteria that are not in use."""
-    used = point_words.criterion_in_use(points) if points["criterion"].notna().any() else None
-    if used is None:
-        return points
-    return points[points["setting"].isin([*TARGETS, used])]
+def is_masked(points: pd.DataFrame, looks: Looks) -> pd.Series:
+    """Whether each row computes what another point of its run leaves out."""
+    found = [
+        setting in looks.get(method, OTHER).masked
+        for method, setting in zip(points["method"], points["setting"])
+    ]
+    return pd.Series(found, index=points.index, dtype=bool)
 
 
 def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -170,8 +182,8 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     A point of a curve that only some runs have is left out, unless none is common to all: the
     curve would jump with the runs that it is of.
     """
-    counts = rows.groupby(["experiment", "kind"])["run"].nunique()
-    keys = ["experiment", "kind", "setting", "value", "chosen", "joined"]
+    counts = rows.groupby(["experiment", "role"])["run"].nunique()
+    keys = ["experiment", "method", "role", "setting", "value", "chosen", "joined"]
     parts = []
     for key, group in rows.groupby(keys, dropna=False, sort=False):
         values = group[["accuracy", *SHARES]]
@@ -179,9 +191,9 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
         parts.append({**row, **values.mean(), **values.std().add_suffix("_sd")})
     table = pd.DataFrame(parts)
     whole = table["runs"].to_numpy() == [
-        counts[at] for at in zip(table["experiment"], table["kind"])
+        counts[at] for at in zip(table["experiment"], table["role"])
     ]
-    lone = ~pd.Series(whole).groupby([table["experiment"], table["kind"]]).transform("any")
+    lone = ~pd.Series(whole).groupby([table["experiment"], table["role"]]).transform("any")
     return table[whole | lone | ~table["joined"]].reset_index(drop=True)
 
 

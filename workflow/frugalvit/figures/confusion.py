@@ -1,5 +1,7 @@
 """Confusion matrix that stays readable from 2 to hundreds of classes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,9 +10,15 @@ from matplotlib.figure import Figure
 
 from frugalvit.chance import FEW_TEST, interval_text
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import GREY, INK, VERMILLION, Page
 
 COLUMNS = ("id", "split", "label", "predicted")
+NEEDS = {
+    "predictions": COLUMNS,
+    "assignments": tables.ASSIGNMENTS,
+    "devices": tables.DEVICES,
+}
 FEW = 20  # up to here every class is named and every cell has its number
 COUNTED = 8  # up to here a cell has room for counts, where shares of few images would mislead
 PAIRS = 12
@@ -29,6 +37,12 @@ def most_confused(counts: np.ndarray, limit: int = PAIRS) -> list[tuple[int, int
     share = wrong / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     pairs = [(int(true), int(named)) for true, named in np.argwhere(wrong > 0)]
     return sorted(pairs, key=lambda pair: (-wrong[pair], -share[pair], pair))[:limit]
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    names = tables.class_names(given["assignments"])
+    return draw(given["predictions"], names, **about.of_experiment)
 
 
 @style.themed

@@ -1,4 +1,4 @@
-"""One figure (or HTML table) of the report, as rules and the plotting job know it."""
+"""One figure (or HTML page) of the report, as rules and the plotting job know it."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,19 @@ class Figure:
 
     Attributes:
         name: of its files, `{name}-{experiment}.svg`, and of its caption.
-        module: dotted; has `plot(tables, about)`, see `figures.plotting`.
-        needs: names of the tables that it reads, of `figures.inputs`.
+        module: dotted; has `NEEDS` and `plot(given, about)`, see `figures.plotting`.
+        needs: names of the tables that it reads, of `figures.inputs` or of its method's own.
         label: in the report; the name in words where empty.
+        page: file under the study's results, where it is an HTML page and no picture.
     """
 
     name: str
     module: str
     needs: tuple[str, ...]
     label: str = ""
+    page: str = ""
+
+    @property
+    def words(self) -> str:
+        """How the report calls it."""
+        return self.label or self.name.replace("_", " ")

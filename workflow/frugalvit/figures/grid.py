@@ -1,13 +1,17 @@
 """Grid search: one row a point with its settings, sorted by validation accuracy."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, VERMILLION, Page
 
 COLUMNS = ("point", "runs", "seeds", "valid_accuracy", "valid_accuracy_std", "selected")
+NEEDS = {"grid": COLUMNS, "assignments": tables.ASSIGNMENTS, "devices": tables.DEVICES}
 MOST_ROWS = 40
 STEP, HEADER = 5.2, 8.0  # mm
 
@@ -39,6 +43,12 @@ def tint(value: object, values: pd.Series) -> str | None:
         return None
     share = ranked.index(number) / (len(ranked) - 1)
     return str(round(0.97 - share * 0.17, 3))
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    images = int((given["assignments"]["split"] == "valid").sum())
+    return draw(given["grid"], images=images, **about.of_experiment)
 
 
 @style.themed

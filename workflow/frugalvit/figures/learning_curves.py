@@ -1,5 +1,7 @@
 """Loss and accuracy against epoch, with what trained when."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, VERMILLION, Page
 
 COLUMNS = (
@@ -18,6 +21,11 @@ COLUMNS = (
     "valid_loss",
     "valid_accuracy",
 )
+NEEDS = {
+    "histories": COLUMNS,
+    "assignments": tables.ASSIGNMENTS,
+    "devices": tables.DEVICES,
+}
 CURVES = {
     "train": {"label": "training", "color": VERMILLION, "linestyle": (0, (3, 1.2)), "marker": "^"},
     "valid": {"label": "validation", "color": BLUE, "linestyle": "-", "marker": "o"},
@@ -55,6 +63,11 @@ def stops(history: pd.DataFrame, phases: pd.DataFrame) -> pd.DataFrame:
     ends = history.loc[history.groupby(["run", "phase"])["x"].idxmax()]
     lasts = phases.set_index("phase")["last"]
     return ends[ends["x"] < ends["phase"].map(lasts)]
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["histories"], given["assignments"], **about.of_experiment)
 
 
 @style.themed

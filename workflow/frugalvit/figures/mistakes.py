@@ -1,12 +1,22 @@
 """The mistakes that the models were surest of, as images."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.figure import Figure
 
 from frugalvit.figures import gallery, style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import GREY, VERMILLION, Page
 
 COLUMNS = ("id", "split", "label", "predicted", "probability", "image")
+PREDICTION_COLUMNS = ("id", "split", "label", "predicted")
+NEEDS = {
+    "thumbnails": COLUMNS,
+    "predictions": PREDICTION_COLUMNS,
+    "assignments": tables.ASSIGNMENTS,
+    "devices": tables.DEVICES,
+}
 SHOWN, PER_ROW = 15, 5
 
 
@@ -15,6 +25,12 @@ def surest(thumbnails: pd.DataFrame, count: int = SHOWN) -> pd.DataFrame:
     wrong = thumbnails[thumbnails["label"] != thumbnails["predicted"]]
     ranked = wrong.sort_values(["probability", "id"], ascending=[False, True], kind="stable")
     return ranked.drop_duplicates("id").head(count)
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    names = tables.class_names(given["assignments"])
+    return draw(given["thumbnails"], given["predictions"], names, **about.of_experiment)
 
 
 @style.themed

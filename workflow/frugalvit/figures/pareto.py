@@ -1,8 +1,6 @@
 """All ways to save in one figure: accuracy against GFLOPs, latency and throughput."""
 
-import string
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,23 +14,21 @@ from frugalvit.figures import (
     style,
     tables,
 )
+from frugalvit.figures.about import About
+from frugalvit.figures.comparison import MASKED
+from frugalvit.figures.looks import Looks, read_looks
 from frugalvit.figures.panel import LabelledPanel, tick_percents
-from frugalvit.figures.style import BLUE, DASH, GREEN, GREY, INK, VERMILLION, Page
+from frugalvit.figures.series import Series, series_of
+from frugalvit.figures.style import DASH, GREY, INK, Page
 
 LEFT, GAP, TOP, HEIGHT, FOOT = 11.0, 4.0, 1.0, 66.0, 16.0  # mm around the panels
 ROW, HEADER = 4.2, 5.5  # mm of the table
 TIMES = "\N{MULTIPLICATION SIGN}"
-PURPLE = "#A6517F"  # darker than the palette's, for words
-KINDS = {  # kind -> words, label, marker, colour
-    "plain": ("plain, fine-tuned", "plain", "D", INK),
-    "shallower": ("first blocks alone", "first blocks", "^", GREEN),
-    "early_exit": ("early exits", "early exits", "o", BLUE),
-    "avit": ("A-ViT, packed", "A-ViT", "s", VERMILLION),
-    "avit masked": ("A-ViT, masked only", "masked", "X", "#B0765A"),
-    "token_merging": ("token merging", "merging", "P", "#9A6700"),
-    "token_pruning": ("token pruning", "pruning", "p", PURPLE),
+NEEDS = {
+    "summary": comparison.SUMMARY_COLUMNS,
+    "all_points": comparison.POINT_COLUMNS,
+    "costs": comparison.COST_COLUMNS,
 }
-OTHER = ("another method", "other", "h", GREY)
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # of the first, second, … experiment of a kind
 STEP = {"color": "#C9C9C9", "linewidth": 2.6, "zorder": 1}
 COSTS = {  # column -> words, whether less is better
@@ -42,64 +38,17 @@ COSTS = {  # column -> words, whether less is better
 }
 
 
-@dataclass(frozen=True)
-class Series:
-    """One experiment's points in one look, cheapest first; `rows` are of `over_seeds`."""
-
-    experiment: str
-    kind: str
-    rows: pd.DataFrame
-    blocks: int | None  # that its model keeps; None for all
-    place: int  # among the experiments of its kind
-    alone: bool  # no other experiment is of its kind
-
-    @property
-    def look(self) -> tuple[str, str]:
-        """Marker and colour."""
-        return KINDS.get(self.kind, OTHER)[2:]
-
-    @property
-    def main(self) -> pd.Series:
-        """The point in use: the chosen one, else the middle one."""
-        chosen = self.rows[self.rows["chosen"]]
-        return chosen.iloc[0] if len(chosen) else self.rows.iloc[len(self.rows) // 2]
-
-    @property
-    def label(self) -> str:
-        """Beside the marks and in the table: the method, lettered where it has several experiments."""
-        if self.kind == "shallower":
-            return f"first {self.blocks}"
-        name = KINDS.get(self.kind, OTHER)[1]
-        return name if self.alone else f"{name} {string.ascii_lowercase[self.place % 26]}"
-
-    @property
-    def words(self) -> str:
-        """In the table: 'early (early exits, budget 0.5)'."""
-        kind, main = KINDS.get(self.kind, OTHER)[0], self.main
-        if self.kind == "shallower":
-            kind = f"first {self.blocks} block{'' if self.blocks == 1 else 's'} alone"
-        setting = {"packed": "eps", "masked": "eps"}.get(main["setting"], main["setting"])
-        if self.kind in ("plain", "shallower"):
-            setting = ""
-        elif pd.notna(main["value"]):
-            setting = f", {setting} {main['value']:g}"
-        else:
-            setting = f", {setting}" if setting else ""
-        return f"{self.experiment} ({kind}{setting})"
-
-
-def series_of(table: pd.DataFrame, experiments: Mapping[str, int | None]) -> list[Series]:
-    """The series of a table of `over_seeds`: plain ones first, each kind in the order of `KINDS`."""
-    order = {kind: place for place, kind in enumerate(KINDS)}
-    listed = list(experiments)
-    groups = table.sort_values("gflops", kind="stable").groupby(["experiment", "kind"])
-    keys = sorted(groups.groups, key=lambda key: (order.get(key[1], 9), listed.index(key[0])))
-    found = []
-    for experiment, kind in keys:
-        same = [other for other, of_kind in keys if of_kind == kind]
-        place, rows = same.index(experiment), groups.get_group((experiment, kind))
-        found.append(Series(experiment, kind, rows, experiments[experiment], place, len(same) == 1))
-    return found
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(
+        given["all_points"],
+        given["summary"],
+        given["costs"],
+        looks=read_looks(about.options["methods"]),
+        experiments=about.options["experiments"],
+        throughput_batch=about.options["throughput_batch"],
+        **about.of_study,
+    )
 
 
 @style.themed
@@ -109,6 +58,7 @@ def draw(
     costs: pd.DataFrame,
     *,
     study: str,
+    looks: Looks,
     experiments: Mapping[str, int | None],
     throughput_batch: int,
     width_mm: float,
@@ -118,13 +68,14 @@ def draw(
     `points` has the columns `comparison.POINT_COLUMNS` of all adaptive runs (it may be empty),
     `summary` those of `comparison.SUMMARY_COLUMNS`, `costs` those of
     `comparison.COST_COLUMNS` and `run`, of all runs. `experiments` maps those to show to the
-    number of blocks that they keep, None for all; `throughput_batch` is that of `images_per_s`.
+    number of blocks that they keep, None for all; `looks` are their methods';
+    `throughput_batch` is that of `images_per_s`.
     """
     title = "Accuracy against cost, every way to save compared"
     listed = list(experiments)
     of_study = summary[summary["experiment"].isin(listed)]
     split, own = tables.shown_split(of_study)
-    rows = comparison.compared(points, summary, costs, experiments, split, throughput_batch)
+    rows = comparison.compared(points, summary, costs, experiments, looks, split, throughput_batch)
     if rows.empty or own.empty:
         message = "No experiment to compare: summary.csv holds none of those to show."
         return style.message_page(title, study, message, width_mm)
@@ -136,7 +87,7 @@ def draw(
     table = comparison.over_seeds(rows)
     for column, (_, less) in COSTS.items():
         table[f"{column}_best"] = comparison.non_dominated(table[column], table["accuracy"], less)
-    series = series_of(table, experiments)
+    series = series_of(table, experiments, looks)
     limits = accuracy_limits(table, int(rows["n"].min()))
     panels = [column for column in COSTS if table[column].notna().any()]
     body = TOP + HEIGHT + FOOT if panels else 0.0
@@ -169,7 +120,7 @@ def notes_text(
     text += "Large marks: the points in use, in numbers below (bold: not dominated). "
     if rows["seed"].nunique() > 1:
         text += "Means over seeds; bars: standard deviation. "
-    if table["kind"].eq("avit masked").any():
+    if table["role"].eq(MASKED).any():
         text += "Dotted: what removing halted tokens gains over masking them. "
     text += (
         "Times are divided by those of the full model, measured beside each adaptive model in one"
@@ -227,9 +178,9 @@ def draw_panel(
 
 def join_masked(panel: LabelledPanel, series: list[Series], column: str) -> None:
     """A dotted line from each masked model to the packed one: what packing gains."""
-    packed = {entry.experiment: entry.main for entry in series if entry.kind == "avit"}
+    packed = {entry.experiment: entry.main for entry in series if entry.role != MASKED}
     for entry in series:
-        if entry.kind == "avit masked" and entry.experiment in packed:
+        if entry.role == MASKED and entry.experiment in packed:
             ends = pd.DataFrame([entry.main, packed[entry.experiment]])
             look = {
                 "color": entry.look[1],

@@ -1,14 +1,18 @@
 """Reliability diagram: does 80 % sure mean right 80 times in 100? (Guo et al. 2017)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, INK, VERMILLION, Page
 
 COLUMNS = ("id", "split", "label", "predicted", "probability")
+NEEDS = {"predictions": COLUMNS, "devices": tables.DEVICES}
 BINS = 15
 TICKS = [0, 20, 40, 60, 80, 100]
 
@@ -52,6 +56,11 @@ def by_seed(predictions: pd.DataFrame) -> pd.DataFrame:
         error = calibration_error(probability, correct)
         rows.append((seed, correct.mean(), probability.mean(), error, chance_error(probability)))
     return pd.DataFrame(rows, columns=["seed", "accuracy", "confidence", "ece", "chance"])
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["predictions"], **about.of_experiment)
 
 
 @style.themed

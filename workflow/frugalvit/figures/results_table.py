@@ -1,18 +1,22 @@
 """The comparison as a table: one row an experiment, with what chance does to it, as plain HTML."""
 
+from collections.abc import Mapping
 from html import escape
 
 import pandas as pd
 
 from frugalvit.chance import few_images, interval_text
 from frugalvit.figures import paired
+from frugalvit.figures.about import About
 from frugalvit.figures.schedules import compared_runs
 from frugalvit.figures.style import DASH
+from frugalvit.operating_point import owner_of
 
 COLUMNS = (
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "device", "selected",
 )  # fmt: skip
+NEEDS = {"summary": COLUMNS, "predictions": paired.COLUMNS}
 _SPREAD = (  # column, heading, factor, digits
     ("accuracy", "accuracy, %", 100, 1),
     ("macro_f1", "macro-F1, %", 100, 1),
@@ -49,6 +53,12 @@ tr.best td { font-weight: 700; background: #eef4fa; }
 """
 
 
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
+    """See `figures.plotting`."""
+    shown = about.options["experiments"]
+    return draw(given["summary"], shown, predictions=given["predictions"])
+
+
 def draw(
     summary: pd.DataFrame,
     shown: list[str] | None,
@@ -63,7 +73,7 @@ def draw(
         split: the split that is compared.
         predictions: of the runs, as `paired.correctness` takes them, to compare image by image.
     """
-    owner = summary["experiment"].str.split(":").str[0]  # `early_exit:budget 0.5` is early_exit's
+    owner = summary["experiment"].map(owner_of)  # `early_exit:budget 0.5` is early_exit's
     within = None if shown is None else summary["experiment"][owner.isin(shown)].unique().tolist()
     runs = compared_runs(summary, within)
     runs = runs[runs["split"] == split]

@@ -1,5 +1,6 @@
 """Experiments compared: accuracy of every seed, and what the training cost."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from frugalvit.chance import chance_text
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, PALE, Page
 
 COLUMNS = (
@@ -24,6 +26,7 @@ COLUMNS = (
     "device",
     "selected",
 )
+NEEDS = {"summary": COLUMNS}
 SEARCH_RUN = r"-g\d+-s\d+$"
 TEST = {"color": BLUE, "ink": BLUE, "marker": "D", "factor": 100, "offset": 0.0}
 VALID = {"color": PALE, "ink": GREY, "marker": "s", "factor": 100, "offset": 0.0}
@@ -75,6 +78,12 @@ def duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    shown = about.options["experiments"]
+    return draw(given["summary"], shown=shown, **about.of_study)
 
 
 @style.themed

@@ -24,6 +24,8 @@ TEXT_COLUMNS = (
     "depths",
     "box",
 )
+ASSIGNMENTS = ("id", "split", "label", "class_name")  # of assignments.csv
+DEVICES = ("experiment", "device")  # of summary.csv
 
 
 def read_table(
@@ -133,9 +135,9 @@ def percent(values: Iterable[float], digits: int = 1) -> str:
     return f"{series.mean():.{digits}f}{spread} %"
 
 
-def outputs_of(outputs: Iterable[str], figure: str) -> list[str]:
-    """Those of a rule's output files, named `{figure}-….{format}`, that show `figure`."""
-    return [path for path in outputs if Path(path).name.startswith((f"{figure}-", f"{figure}."))]
+def lowest_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the run with the lowest seed."""
+    return table[table["seed"] == table["seed"].min()]
 
 
 def subtitle(*parts: str) -> str:

@@ -2,18 +2,22 @@
 
 Snakemake notices a changed script but not a changed module that the script imports; each rule
 therefore carries the digest of its script's transitive imports within this package as a parameter.
+What a method brings is loaded when it is asked for, so a rule names these modules besides.
 """
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
+# Around a job's work, or only where its parts are looked up: nothing of it reaches a number.
+PLUMBING = ("jobs", "methods/registry.py", "methods/method.py", "figures/figure.py")
 
 
-def script_digest(script: str) -> str:
+def script_digest(script: str, modules: Iterable[str] = ()) -> str:
     """12 hexadecimal digits that change when a module that `script` uses changes.
 
     Comments, docstrings and formatting do not count: they cannot change a result. The script's own
@@ -21,19 +25,32 @@ def script_digest(script: str) -> str:
 
     Args:
         script: name of a file in workflow/scripts, without `.py`.
+        modules: dotted names of modules that it loads by name.
     """
+    return _digest(script, frozenset(modules))
+
+
+@cache
+def _digest(script: str, modules: frozenset[str]) -> str:
     seen: set[Path] = set()
-    pending = sorted(_imports(SCRIPTS / f"{script}.py"))
+    pending = set(_imports(SCRIPTS / f"{script}.py"))
+    for module in modules:
+        pending |= _files(module)
     while pending:
         module = pending.pop()
-        if module not in seen:
+        if module not in seen and not _is_plumbing(module):
             seen.add(module)
-            pending.extend(_imports(module))
+            pending |= _imports(module)
     digest = hashlib.sha256()
     for module in sorted(seen):
         digest.update(module.relative_to(PACKAGE).as_posix().encode())
         digest.update(_meaning(module).encode())
     return digest.hexdigest()[:12]
+
+
+def _is_plumbing(module: Path) -> bool:
+    inside = module.relative_to(PACKAGE)
+    return any(inside.is_relative_to(part) for part in PLUMBING)
 
 
 @cache

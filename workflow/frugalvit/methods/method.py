@@ -10,6 +10,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `keys.py` | `METHOD`: checks, expansion, tables, figures (a `Method`) | `config`, rules |
 | `model.py` | `adapt`, `describe`, `restore` (a `ModelPart`) | training, evaluation |
 | `objective.py` | `Objectives(model, settings, teacher)` (`training.objective`) | training |
+| `check.py` | `check(model, data, settings, how)` (a `CheckPart`), if any | the early check |
 | `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
 | `points.py` | `timed(model, points, how, folder)` (a `PointsPart`), where adaptive | measuring |
 | `figures/`, `captions/` | one module and one caption a figure | plotting |
@@ -26,10 +27,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from frugalvit.figures.figure import Figure
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import nn
     from torchvision.models import VisionTransformer
 
     from frugalvit.config.experiments import Experiment
+    from frugalvit.data.store import Store
     from frugalvit.evaluation.tested import TestedRun
     from frugalvit.operating_point import Point
 
@@ -85,6 +88,7 @@ class Method:
 
     title: str  # of its figures in the report
     look: Look
+    summary: str = ""  # what it does, in the description of the key `method`
     # --- configuration ---
     check: Callable[[Entry], dict[str, Any]] = _nothing
     """Check an entry's keys; returns how its runs are evaluated (`Experiment.evaluation`), of which
@@ -109,6 +113,7 @@ class Method:
     thumbnails and metrics (`untimed` -> `untimed_points.csv` where adaptive)."""
     measured: tuple[str, ...] = ()  # of `tables`, what measuring reads besides `untimed`
     splits: tuple[str, ...] = ("valid", "test")  # that an evaluation answers
+    options: tuple[str, ...] = ()  # keys of the study's `evaluation` that its evaluation reads
     figures: Sequence[Figure] = ()
     figure_options: Callable[["Experiment", Mapping[str, "Experiment"]], dict[str, Any]] = (
         _no_options
@@ -166,5 +171,54 @@ class PointsPart(Protocol):
             points: of the run.
             how: its experiment's `evaluation`.
             folder: of the run, with the tables that `Method.measured` names.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """What an early check knows of an experiment's images."""
+
+    experiment: str
+    store: "Store"
+    assignments: "pd.DataFrame"
+    options: dict[str, Any]  # `Method.options` of the study's `evaluation`
+
+    @property
+    def at(self) -> str:
+        """The experiment's key."""
+        return f"experiments.{self.experiment}"
+
+    @property
+    def num_classes(self) -> int:
+        """Of the study."""
+        return len(self.store.class_names)
+
+    def ids(self, split: str) -> list[str]:
+        """Images of a split."""
+        return self.assignments.loc[self.assignments["split"] == split, "id"].tolist()
+
+    def groups(self, split: str) -> list[str]:
+        """Origin of each image of a split; empty for an image on its own."""
+        return self.store.groups(self.ids(split))
+
+
+class CheckPart(Protocol):
+    """`check.py`: what can be refused before anything trains."""
+
+    @staticmethod
+    def check(
+        model: "nn.Module", data: CheckedData, settings: dict[str, Any], how: dict[str, Any]
+    ) -> None:
+        """Refuse what these images, or this base, could never give.
+
+        Args:
+            model: as a run begins with it.
+            data: of the experiment.
+            settings: that decide the model's shape.
+            how: the experiment's `evaluation`.
+
+        Raises:
+            ConfigError, DataError: one line with the whole key.
         """
         ...

@@ -14,6 +14,7 @@ METHODS = (
     "token_merging",
     "token_pruning",
 )
+PLAIN = METHODS[0]  # the network itself, whole, also where it makes the base
 
 
 @cache
@@ -25,6 +26,11 @@ def method(name: str) -> Method:
 def part(name: str, file: str) -> Any:
     """A part of a method's room: its `model`, `objective`, `tables` or `points`."""
     return import_module(f"frugalvit.methods.{name}.{file}")
+
+
+def has(name: str, file: str) -> bool:
+    """Whether a method's room has a part."""
+    return (room(name) / f"{file}.py").is_file()
 
 
 def room(name: str) -> Path:

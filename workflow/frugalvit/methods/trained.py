@@ -1,35 +1,33 @@
 """The model of a run: as its settings say before it trains, and from its folder afterwards."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
-from torchvision.models import VisionTransformer
 
-from frugalvit.methods.avit.model import AViT
-from frugalvit.methods.early_exit.model import EarlyExits, exit_blocks
+from frugalvit.files import read_json
+from frugalvit.methods import registry
 from frugalvit.models.backbone import architecture_of, backbone_of, build
 from frugalvit.models.base import build_from_base
 from frugalvit.models.stochastic_depth import add_stochastic_depth
 from frugalvit.models.weights.tensors import load_into
-
-Model = VisionTransformer | EarlyExits | AViT
-HALTING = ("gamma", "beta", "eps")
+from frugalvit.training.objective import Objectives
 
 
-def start_run(settings: dict, base: Path, source: Path | None, num_classes: int) -> Model:
+def start_run(settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
     """The model that a run begins with; fresh heads draw from torch's global generator.
 
     Args:
         settings: the run's: `method`, `dropout`, `stochastic_depth`, and where they are set
-            `keep_blocks`, `exits`, `exit_head` and `halting`.
+            `keep_blocks` and those of the method (`Method.shape`).
         base: the base's folder.
         source: folder of the run whose model is taken in place of the base.
         num_classes: of a fresh head.
 
     Raises:
-        ConfigError: more blocks kept than there are, or an exit beyond them. The message lacks the
-            key, which the caller knows.
+        ConfigError: more blocks kept than there are, or what the method cannot adapt. The message
+            lacks the key, which the caller knows.
     """
     dropout = settings["dropout"]
     if source:
@@ -40,32 +38,38 @@ def start_run(settings: dict, base: Path, source: Path | None, num_classes: int)
         )
     if settings["stochastic_depth"]:
         add_stochastic_depth(backbone, settings["stochastic_depth"])
-    if settings["method"] == "avit":
-        return AViT(backbone, *(settings["halting"][key] for key in HALTING))
-    if settings["method"] != "early_exit":
-        return backbone
-    exits = exit_blocks(settings["exits"], len(backbone.encoder.layers))
-    return EarlyExits(backbone, exits, settings["exit_head"])
+    return registry.part(settings["method"], "model").adapt(backbone, settings)
 
 
-def describe(model: nn.Module) -> dict:
-    """What a card says of a model, for `load_run`: `architecture`, and `exits` or `halting`, if any."""
-    described = {"architecture": architecture_of(backbone_of(model))}
-    if isinstance(model, AViT):
-        described["halting"] = {key: getattr(model, key) for key in HALTING}
-    if isinstance(model, EarlyExits):
-        described["exits"] = {"after": model.exit_after, "head": model.head}
-    return described
-
-
-def load_run(folder: Path, dropout: float = 0.0) -> tuple[Model, dict]:
+def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
     """A trained run's model, and its card."""
-    card = json.loads((folder / "card.json").read_text())
+    card = read_json(folder / "card.json")
     architecture = card["architecture"]
-    model: Model = build(architecture, architecture["num_classes"], dropout=dropout)
-    if "exits" in card:
-        model = EarlyExits(model, card["exits"]["after"], card["exits"]["head"])
-    if "halting" in card:
-        model = AViT(model, **card["halting"])
+    backbone = build(architecture, architecture["num_classes"], dropout=dropout)
+    model = registry.part(card["method"], "model").restore(backbone, card)
     load_into(model, folder / "weights.safetensors")
     return model, card
+
+
+@dataclass(frozen=True)
+class MethodRecipe:
+    """How a method's runs are trained, for `training.runs` (a `training.objective.Recipe`)."""
+
+    method: str
+
+    def start(self, settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
+        """See `start_run`; of a run that makes the base, whose settings name no method, too."""
+        return start_run(settings | {"method": self.method}, base, source, num_classes)
+
+    def load(self, folder: Path) -> nn.Module:
+        """A trained run's model."""
+        return load_run(folder)[0]
+
+    def objectives(self, model: nn.Module, settings: dict, teacher: nn.Module | None) -> Objectives:
+        """What each epoch of a run minimises."""
+        return registry.part(self.method, "objective").Objectives(model, settings, teacher)
+
+    def describe(self, model: nn.Module) -> dict[str, Any]:
+        """What a card says of a model, for `load_run`."""
+        own = registry.part(self.method, "model").describe(model)
+        return {"architecture": architecture_of(backbone_of(model)), **own}

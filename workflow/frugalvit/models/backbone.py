@@ -6,7 +6,7 @@ unless the weights were trained with another) and `num_classes`. Blocks count fr
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -188,8 +188,8 @@ def logits_from_class_token(model: VisionTransformer, class_tokens: Tensor) -> T
 def parameter_part(name: str) -> str:
     """The part that a parameter belongs to, by its name in a model's `state_dict()`.
 
-    Parts: `patch_embedding`, `positions` (with the class token), `block 1` …, `norm`, `head`, and
-    `exits`, the heads of early exits.
+    Parts: `patch_embedding`, `positions` (with the class token), `block 1` …, `norm`, `head`; what a
+    model around a backbone has of its own is called after the attribute that holds it.
 
     Raises:
         ValueError: neither a `VisionTransformer` nor a model around one has such a parameter.
@@ -203,17 +203,26 @@ def parameter_part(name: str) -> str:
         ("encoder.pos_embedding", "positions"),
         ("encoder.ln.", "norm"),
         ("heads.", "head"),
-        ("exits.", "exits"),
     ):
         if plain.startswith(prefix):
             return part
+    attribute, dot, _ = plain.partition(".")
+    if dot and plain == name and attribute != "encoder":
+        return attribute
     raise ValueError(f"no parameter of a VisionTransformer is called {name}")
 
 
-def part_names(num_layers: int) -> list[str]:
-    """All parts in the order in which an image passes them; `exits` last, for models with any."""
+def own_parts(model: nn.Module) -> list[str]:
+    """Parts that a model has besides its backbone's, in the order of its parameters."""
+    parts = (parameter_part(name) for name, _ in model.named_parameters())
+    known = set(part_names(len(backbone_of(model).encoder.layers)))
+    return list(dict.fromkeys(part for part in parts if part not in known))
+
+
+def part_names(num_layers: int, own: Sequence[str] = ()) -> list[str]:
+    """All parts in the order in which an image passes them; a model's own ones last."""
     blocks = [f"block {k}" for k in range(1, num_layers + 1)]
-    return ["patch_embedding", "positions", *blocks, "norm", "head", "exits"]
+    return ["patch_embedding", "positions", *blocks, "norm", "head", *own]
 
 
 def part_counts(model: VisionTransformer) -> dict[str, int]:

@@ -1,10 +1,12 @@
-"""A model's heads on cached features: what a phase trains while the backbone stays frozen."""
+"""A model's heads on cached features: what a phase trains while the backbone stays frozen.
+
+A method's model derives from `Adapted` and says there what differs; the plain network is torchvision's
+`VisionTransformer` itself.
+"""
 
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from frugalvit.methods.avit.model import AViT
-from frugalvit.methods.early_exit.model import EarlyExits, ExitsOnFeatures
 from frugalvit.models.backbone import CLASS_TOKEN, backbone_of
 
 
@@ -21,25 +23,52 @@ class HeadOnFeatures(nn.Module):
         return self.heads(self.norm(features[:, -1, CLASS_TOKEN]))
 
 
-def on_features(model: VisionTransformer | EarlyExits | AViT) -> nn.Module:
-    """The module that reads cached features in the model's place; tokens do not halt in it."""
-    if isinstance(model, EarlyExits):
-        return ExitsOnFeatures(model)
-    return HeadOnFeatures(backbone_of(model))
+class Adapted(nn.Module):
+    """A model that observes a backbone; as here it trains and answers as the plain network does."""
+
+    backbone: VisionTransformer
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the backbone."""
+        return len(self.backbone.encoder.layers)
+
+    def on_features(self) -> nn.Module:
+        """See `on_features`."""
+        return HeadOnFeatures(self.backbone)
+
+    def on_images(self) -> nn.Module:
+        """See `on_images`."""
+        return self
+
+    @property
+    def feature_blocks(self) -> list[int]:
+        """See `feature_blocks`."""
+        return [self.num_layers]
+
+    @property
+    def grid_blocks(self) -> list[int]:
+        """See `grid_blocks`."""
+        return []
 
 
-def on_images(model: VisionTransformer | EarlyExits | AViT) -> nn.Module:
-    """The module that reads images in the model's place while heads alone train: none halts."""
-    return backbone_of(model) if isinstance(model, AViT) else model
+def on_features(model: nn.Module) -> nn.Module:
+    """The module that reads cached features in the model's place."""
+    return model.on_features() if isinstance(model, Adapted) else HeadOnFeatures(backbone_of(model))
 
 
-def feature_blocks(model: VisionTransformer | EarlyExits | AViT) -> list[int]:
+def on_images(model: nn.Module) -> nn.Module:
+    """The module that reads images in the model's place while heads alone train."""
+    return model.on_images() if isinstance(model, Adapted) else model
+
+
+def feature_blocks(model: nn.Module) -> list[int]:
     """Blocks whose features `on_features(model)` reads, ascending, the last block last."""
-    if isinstance(model, EarlyExits):
-        return model.exit_after
+    if isinstance(model, Adapted):
+        return model.feature_blocks
     return [len(backbone_of(model).encoder.layers)]
 
 
-def grid_blocks(model: VisionTransformer | EarlyExits | AViT) -> list[int]:
+def grid_blocks(model: nn.Module) -> list[int]:
     """Blocks of which `on_features(model)` reads every token."""
-    return model.grid_blocks if isinstance(model, EarlyExits) else []
+    return model.grid_blocks if isinstance(model, Adapted) else []

@@ -1,8 +1,8 @@
 """Which part of the backbone a phase of a schedule trains, and how fast.
 
-`train` is what a phase says: `head` (the classifier alone), `heads` (every exit's head and the
-model's own), `exits` (the exits' heads alone), `all`, or `{"blocks": k}` (the last k blocks, the
-final norm and all heads). Parts are those of `models.backbone.parameter_part`.
+`train` is what a phase says: `head` (the classifier alone), `heads` (the classifier and what a model
+has besides its backbone), one such part of its own (`exits`), `all`, or `{"blocks": k}` (the last k
+blocks, the final norm and all heads). Parts are those of `models.backbone.parameter_part`.
 """
 
 import logging
@@ -12,13 +12,12 @@ from typing import Any
 from torch import nn
 
 from frugalvit.errors import ConfigError
-from frugalvit.models.backbone import backbone_of, parameter_part, part_names
+from frugalvit.models.backbone import backbone_of, own_parts, parameter_part, part_names
 
 log = logging.getLogger(__name__)
 
 Train = str | dict[str, int]
 Schedules = Mapping[str, Sequence[Mapping[str, Any]]]
-_OF_HEADS = {"head": ["head"], "heads": ["head", "exits"], "exits": ["exits"]}
 
 
 def train_label(train: Train) -> str:
@@ -26,28 +25,33 @@ def train_label(train: Train) -> str:
     return train if isinstance(train, str) else f"blocks: {train['blocks']}"
 
 
-def trainable_parts(train: Train, num_layers: int) -> list[str]:
+def trainable_parts(train: Train, num_layers: int, own: Sequence[str] = ()) -> list[str]:
     """The parts that train, in the order in which an image passes them.
+
+    Args:
+        train: what a phase says.
+        num_layers: blocks of the model.
+        own: parts that it has besides its backbone's (`models.backbone.own_parts`).
 
     Raises:
         ConfigError: `train` is none of its forms, or names more blocks than there are. The
             message lacks the key of the phase, which the caller knows.
     """
-    parts = part_names(num_layers)
+    parts = part_names(num_layers, own)
     if train == "all":
         return parts
-    if isinstance(train, str) and train in _OF_HEADS:
-        return _OF_HEADS[train]
+    of_heads = {"head": ["head"], "heads": ["head", *own], **{part: [part] for part in own}}
+    if isinstance(train, str) and train in of_heads:
+        return of_heads[train]
     blocks = train.get("blocks") if isinstance(train, dict) and len(train) == 1 else None
     if not isinstance(blocks, int) or isinstance(blocks, bool):
-        raise ConfigError(
-            f"{train!r} is none of 'head', 'heads', 'exits', 'all' and 'blocks: <number>'"
-        )
+        words = ", ".join(f"'{word}'" for word in (*of_heads, "all"))
+        raise ConfigError(f"{train!r} is none of {words} and 'blocks: <number>'")
     if blocks < 1:
         raise ConfigError(f"'blocks: {blocks}' trains no block: write 'head' for the head alone")
     if blocks > num_layers:
         raise ConfigError(f"'blocks: {blocks}' but the base has {num_layers} blocks")
-    return parts[-(blocks + 3) :]
+    return parts[parts.index(f"block {num_layers - blocks + 1}") :]
 
 
 def apply_freeze(model: nn.Module, train: Train) -> None:
@@ -56,11 +60,16 @@ def apply_freeze(model: nn.Module, train: Train) -> None:
     Raises:
         ConfigError: see `trainable_parts`.
     """
-    parts = set(trainable_parts(train, num_layers_of(model)))
+    parts = set(parts_trained(model, train))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(parameter_part(name) in parts)
         if not parameter.requires_grad:
             parameter.grad = None
+
+
+def parts_trained(model: nn.Module, train: Train) -> list[str]:
+    """The parts of a model that train; see `trainable_parts`."""
+    return trainable_parts(train, num_layers_of(model), own_parts(model))
 
 
 def num_layers_of(model: nn.Module) -> int:
@@ -100,7 +109,7 @@ def parameter_groups(
     """
     num_layers = num_layers_of(model)
     groups: dict[str, dict[str, Any]] = {}
-    parts = set(trainable_parts(train, num_layers))
+    parts = set(parts_trained(model, train))
     for name, parameter in model.named_parameters():
         part = parameter_part(name)
         if part not in parts:
@@ -126,8 +135,7 @@ def freeze_report(model: nn.Module, train: Train) -> dict[str, Any]:
     Returns:
         `{train, trainable, frozen, parts: {part: "trains" | "frozen"}}`, for cards.
     """
-    num_layers = num_layers_of(model)
-    parts = set(trainable_parts(train, num_layers))
+    parts = set(parts_trained(model, train))
     counts = {True: 0, False: 0}
     present = set()
     for name, parameter in model.named_parameters():
@@ -135,7 +143,8 @@ def freeze_report(model: nn.Module, train: Train) -> dict[str, Any]:
         present.add(part)
         counts[part in parts] += parameter.numel()
     # A base is exported without a head, which each run gives it.
-    shown = [part for part in part_names(num_layers) if part in present or part == "head"]
+    names = part_names(num_layers_of(model), own_parts(model))
+    shown = [part for part in names if part in present or part == "head"]
     return {
         "train": train_label(train),
         "trainable": counts[True],
@@ -206,9 +215,7 @@ def _is_block(part: str) -> bool:
 
 
 def _distance_to_head(part: str, num_layers: int) -> int:
-    """Steps of `layer_decay` between a part and the head."""
-    if part in ("head", "exits", "norm"):
-        return 0
+    """Steps of `layer_decay` between a part and the head; a model's own parts are heads."""
     if _is_block(part):
         return num_layers + 1 - int(part.split()[1])
-    return num_layers + 1
+    return num_layers + 1 if part in ("patch_embedding", "positions") else 0

@@ -4,7 +4,8 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +24,11 @@ from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
     freeze_report,
-    num_layers_of,
+    parts_trained,
     set_modes,
     train_label,
-    trainable_parts,
 )
-from frugalvit.training.objective import MakeObjective, Objective
+from frugalvit.training.objective import Objective, Objectives
 from frugalvit.training.parallel import Share
 from frugalvit.training.phases import (
     DROPOUT,
@@ -39,7 +39,7 @@ from frugalvit.training.phases import (
     prepare_stage,
     rate_factor,
 )
-from frugalvit.words import HEADS
+from frugalvit.words import heads_alone
 
 log = logging.getLogger(__name__)
 PLAIN = ("loss", "accuracy")  # what every method's history has
@@ -76,7 +76,7 @@ class Trainer:
     model: nn.Module  # built from the base with fresh heads, after the run's seed was set
     settings: dict  # a run's, as `frugalvit.config.study` expands them
     data: RunData
-    make_objective: MakeObjective  # the method's
+    objectives: Objectives  # the method's
     fabric: Fabric
     folder: Path  # the run's, for last.ckpt and TensorBoard events
     stamp: str  # fingerprint of everything that the checkpoint depends on
@@ -90,49 +90,33 @@ class Trainer:
         """
         # Parameters that a phase after the best epoch trains must go back to what they were then.
         initial = self._state({name for name, _ in self.model.named_parameters()})
-        progress, best, saved_optimizer = self._restore()
+        progress, best, optimizer_state = self._resume()
         self.model.to(self.fabric.device)
-        writer = None
-        if self.share.first:
-            step = len(progress.history) + 1
-            writer = SummaryWriter(self.folder / "tensorboard", purge_step=step)
-        schedule = self.settings["schedule"]
-        while progress.phase < len(schedule):
-            phase = schedule[progress.phase]
-            patience = Patience(**progress.patience)
-            done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
-            if not done:
+        with self._events(progress) as events:
+            for number, phase in enumerate(self.settings["schedule"]):
+                if number < progress.phase:
+                    continue
+                if number > progress.phase:
+                    progress.enter_phase(number)
                 stage = self._prepare(progress)
-                if saved_optimizer is not None:
-                    stage.optimizer.load_state_dict(saved_optimizer)
-                trained = self._names_trained(progress.phase)
-            saved_optimizer = None
-            while not done:
-                row, stalling, score = self._epoch(stage, progress, patience)
-                self._record(row, progress, writer)
-                patience.update(phase, stalling, score[:-1])
-                progress.patience = asdict(patience)
-                progress.phase_epochs += 1
-                if self.settings["keep"] == "last" or score > progress.best_score:
-                    progress.best_score, progress.best_epoch = score, row["epoch"]
-                    best = self._state(trained)
-                if self.share.first:
-                    self.checkpoint.save(
-                        {
-                            "progress": asdict(progress),
-                            "model": self._state(trained),
-                            "best": best,
-                            "optimizer": stage.optimizer.state_dict(),
-                        }
-                    )
-                if self.after_epoch:
-                    self.after_epoch(row["epoch"])
-                if patience.exhausted(phase):
-                    log.info("early stop: validation no longer gets better")
-                done = progress.phase_epochs >= phase["epochs"] or patience.exhausted(phase)
-            progress.enter_phase(progress.phase + 1)
-        if writer:
-            writer.close()
+                if optimizer_state is not None:
+                    stage.optimizer.load_state_dict(optimizer_state)
+                    optimizer_state = None
+                trained = self._names_trained(number)
+                patience = Patience(**progress.patience)
+                for _ in range(progress.phase_epochs, phase["epochs"]):
+                    row, stalling, score = self._epoch(stage, progress, patience)
+                    patience.update(phase, stalling, score[:-1])
+                    self._record(row, progress, patience, events)
+                    if self.settings["keep"] == "last" or score > progress.best_score:
+                        progress.best_score, progress.best_epoch = score, row["epoch"]
+                        best = self._state(trained)
+                    self._save(progress, trained, best, stage)
+                    if self.after_epoch:
+                        self.after_epoch(row["epoch"])
+                    if patience.exhausted(phase):
+                        log.info("early stop: validation no longer gets better")
+                        break
         self.model.load_state_dict(initial | best)
         return progress
 
@@ -146,7 +130,8 @@ class Trainer:
         """The state after the last epoch; whoever has stored the result removes it."""
         return Checkpoint(self.folder / "last.ckpt", self.stamp)
 
-    def _restore(self) -> tuple[Progress, dict[str, Tensor], dict | None]:
+    def _resume(self) -> tuple[Progress, dict[str, Tensor], dict | None]:
+        """Progress, best weights and optimiser of the last epoch saved; of a new run, of none."""
         with self.share.one_by_one():  # the first may discard it
             state = self.checkpoint.load()
         if state is None:
@@ -156,7 +141,34 @@ class Trainer:
         epochs = len(progress.history)
         progress.resumed_after.append(epochs)
         log.info("resumed after epoch %d", epochs)
+        phase = self.settings["schedule"][progress.phase]
+        over = progress.phase_epochs >= phase["epochs"]
+        if over or Patience(**progress.patience).exhausted(phase):
+            progress.enter_phase(progress.phase + 1)
+            return progress, state["best"], None
         return progress, state["best"], state["optimizer"]
+
+    def _save(self, progress: Progress, trained: set[str], best: dict, stage: Stage) -> None:
+        if self.share.first:
+            self.checkpoint.save(
+                {
+                    "progress": asdict(progress),
+                    "model": self._state(trained),
+                    "best": best,
+                    "optimizer": stage.optimizer.state_dict(),
+                }
+            )
+
+    @contextmanager
+    def _events(self, progress: Progress) -> Iterator[SummaryWriter | None]:
+        """TensorBoard's curves, written by the first process from the next epoch on."""
+        if not self.share.first:
+            yield None
+            return
+        step = len(progress.history) + 1
+        writer = SummaryWriter(self.folder / "tensorboard", purge_step=step)
+        yield writer
+        writer.close()
 
     def _prepare(self, progress: Progress) -> Stage:
         schedule = self.settings["schedule"]
@@ -164,7 +176,7 @@ class Trainer:
         for line in freeze_lines(freeze_report(self.model, phase["train"])):
             log.info("%s", line)
         fresh = self.data.base_backbone and all(
-            earlier["train"] in HEADS for earlier in schedule[: progress.phase]
+            heads_alone(earlier["train"]) for earlier in schedule[: progress.phase]
         )
         started = time.perf_counter()
         stage = prepare_stage(
@@ -176,10 +188,9 @@ class Trainer:
 
     def _names_trained(self, phase: int) -> set[str]:
         """Parameters trained up to a phase: only they differ from the base, so only they are saved."""
-        layers = num_layers_of(self.model)
         parts: set[str] = set()
         for done in self.settings["schedule"][: phase + 1]:
-            parts.update(trainable_parts(done["train"], layers))
+            parts.update(parts_trained(self.model, done["train"]))
         return {name for name, _ in self.model.named_parameters() if parameter_part(name) in parts}
 
     def _state(self, names: set[str]) -> dict[str, Tensor]:
@@ -210,14 +221,14 @@ class Trainer:
 
         stage.module.train()
         set_modes(self.model)
-        objective = self.make_objective(phase, progress.history, self.share)
+        objective = self.objectives.training(phase, progress.history, self.share)
         trained = self._train_batches(stage, phase, objective, set_rates, epoch)
         if not math.isfinite(trained["loss"]):
             raise TrainingError(
                 f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
                 f"lower lr ({phase['lr']:g}) or set clip_norm"
             )
-        objective = self.make_objective(phase, progress.history, None)
+        objective = self.objectives.validation(phase, progress.history)
         valid = self._validate(stage, objective)
         for line in objective.lines(valid):
             log.info("%s", line)
@@ -309,8 +320,12 @@ class Trainer:
         means = {name: value / count for name, value in totals.items()}
         return means | objective.of_split(predicted, labels)
 
-    def _record(self, row: dict, progress: Progress, writer: SummaryWriter | None) -> None:
+    def _record(
+        self, row: dict, progress: Progress, patience: Patience, writer: SummaryWriter | None
+    ) -> None:
         progress.history.append(row)
+        progress.patience = asdict(patience)
+        progress.phase_epochs += 1
         if writer:
             for name, value in row.items():
                 split, _, measure = name.partition("_")

@@ -1,9 +1,10 @@
 """What training minimises. A method brings a model, an objective and a schedule to the one loop."""
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from frugalvit.training.parallel import Share
 
@@ -41,13 +42,35 @@ class Objective(Protocol):
         ...
 
 
-class MakeObjective(Protocol):
-    """Makes the objective of an epoch."""
+class Objectives(Protocol):
+    """Makes the objectives of each epoch of a run, from its phase and the epochs before."""
 
-    def __call__(self, phase: dict, history: list[dict], share: Share | None) -> Objective:
-        """From the phase's settings and the epochs before; to train with this share of each batch,
-        or, without one, to validate with.
-        """
+    def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
+        """To train with this share of each batch; labels are smoothed, and a teacher is asked."""
+        ...
+
+    def validation(self, phase: dict, history: list[dict]) -> Objective:
+        """To validate with: labels as they are, and nobody else asked."""
+        ...
+
+
+class Recipe(Protocol):
+    """What the loop has to be told of a method: its model and its objectives."""
+
+    def start(self, settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
+        """The model that a run begins with: the base, or the run in `source`, adapted."""
+        ...
+
+    def load(self, folder: Path) -> nn.Module:
+        """A trained run's model, of whatever method."""
+        ...
+
+    def objectives(self, model: nn.Module, settings: dict, teacher: nn.Module | None) -> Objectives:
+        """Of a run's epochs; the teacher, in evaluation mode, is another run's model."""
+        ...
+
+    def describe(self, model: nn.Module) -> dict[str, Any]:
+        """What its card says of the model."""
         ...
 
 

@@ -19,7 +19,7 @@ from frugalvit.models.heads import feature_blocks, grid_blocks, on_features, on_
 from frugalvit.training import features
 from frugalvit.training.freezing import apply_freeze, parameter_groups
 from frugalvit.training.parallel import Share
-from frugalvit.words import HEADS
+from frugalvit.words import heads_alone
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def prepare_stage(
         folder: the run's, for token grids that are too large for memory.
     """
     apply_freeze(model, phase["train"])
-    cached = phase["train"] in HEADS and settings["cache_features"]
+    cached = heads_alone(phase["train"]) and settings["cache_features"]
     seed = settings["seed"]
     scratch = None
     if cached:
@@ -89,7 +89,7 @@ def prepare_stage(
             data.store, data.train_ids, data.preprocessing, augment, mix_seed(seed, AUGMENT)
         )
         valid = ImageSet(data.store, data.valid_ids, data.preprocessing)
-        network = on_images(model) if phase["train"] in HEADS else model
+        network = on_images(model) if heads_alone(phase["train"]) else model
     groups = parameter_groups(
         model, phase["train"], phase["lr"], phase["weight_decay"], phase["layer_decay"]
     )

@@ -1,43 +1,27 @@
 """A run on disk: trained from its inputs, reused from a twin, loaded again."""
 
 import hashlib
-import json
 import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
-from torch import nn
 
 from frugalvit.data.store import Store, read_index
 from frugalvit.data.view_sets import PLAIN, view_set_name
-from frugalvit.devices.fabric import (
-    Fabric,
-    device_name,
-    peak_memory_mb,
-)
-from frugalvit.errors import ConfigError
-from frugalvit.files import (
-    atomic_path,
-    sha256_file,
-    write_csv,
-    write_json,
-)
-from frugalvit.methods.objectives import objective_for
-from frugalvit.methods.trained import (
-    describe,
-    load_run,
-    start_run,
-)
+from frugalvit.devices.fabric import Fabric, device_name, peak_memory_mb, precision_of
+from frugalvit.errors import within
+from frugalvit.files import atomic_path, read_json, sha256_file, write_csv, write_json
 from frugalvit.models.base import load_card
 from frugalvit.models.weights.tensors import save
 from frugalvit.provenance import environment
 from frugalvit.training.checkpoint import fingerprint
 from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
+from frugalvit.training.objective import Recipe
 from frugalvit.training.parallel import Frozen
 from frugalvit.training.phases import SCRATCH, RunData
 
@@ -68,7 +52,7 @@ class Choice(NamedTuple):
 
 def read_choice(path: str | Path, seed: int) -> Choice:
     """Read what `select_grid` chose."""
-    choice = json.loads(Path(path).read_text())
+    choice = read_json(path)
     return Choice(choice["point"], choice["runs_by_seed"].get(str(seed)))
 
 
@@ -77,7 +61,7 @@ def reuse_run(twin: Path, folder: Path, run: str) -> None:
     for name in FILES[:1] + FILES[2:]:
         with atomic_path(folder / name) as temporary:
             shutil.copyfile(twin / name, temporary)
-    card = json.loads((twin / "card.json").read_text())
+    card = read_json(twin / "card.json")
     write_json(folder / "card.json", card | {"run": run, "reused_from": twin.name})
     log.info("%s: same settings and seed as %s, reused", run, twin.name)
 
@@ -87,6 +71,7 @@ def train_run(
     run: str,
     settings: dict,
     files: RunFiles,
+    recipe: Recipe,
     *,
     batch_size: int,
     workers: int,
@@ -95,7 +80,11 @@ def train_run(
     """Train one run and write its weights, card and history.
 
     Args:
+        fabric: of this process.
+        run: its id.
         settings: as `frugalvit.config.experiments` expands them.
+        files: its inputs and outputs.
+        recipe: its method's model and objectives.
         batch_size: of evaluation and feature extraction.
         workers: processes that augment images.
         code: digest of the code, for the checkpoint's stamp.
@@ -104,60 +93,22 @@ def train_run(
         What happened, with the history.
 
     Raises:
-        ConfigError: the schedule, or an exit, does not fit the base.
+        ConfigError: the schedule, or what the method adds, does not fit the base.
         TrainingError: training diverged.
     """
-    store = Store(files.store)
-    assignments = read_index(files.assignments)
-    base_card = load_card(files.base)
-    num_classes = len(store.class_names)
+    data = _data(settings, files, batch_size, workers)
     torch.manual_seed(settings["seed"])
-    try:
-        model = start_run(settings, files.base, files.source, num_classes)
+    with within(f"experiments.{run.rsplit('-s', 1)[0]}"):
+        classes = len(data.store.class_names)
+        model = recipe.start(settings, files.base, files.source, classes)
         frozen = [freeze_report(model, phase["train"]) for phase in settings["schedule"]]
-    except ConfigError as error:
-        raise ConfigError(f"experiments.{run.rsplit('-s', 1)[0]}: {error}") from None
-    ids = {
-        split: assignments.loc[assignments["split"] == split, "id"].tolist()
-        for split in ("train", "valid")
-    }
-    data = RunData(
-        store=store,
-        train_ids=ids["train"],
-        valid_ids=ids["valid"],
-        preprocessing=base_card["preprocessing"],
-        plain_features=files.features.get(PLAIN),
-        view_features=files.features.get(view_set_name(settings)),
-        base_backbone=bool(files.features) or files.source is None,
-        batch_size=batch_size,
-        workers=workers,
-    )
-    sources = {
-        "base": sha256_file(files.base / "weights.safetensors"),
-        "index": sha256_file(files.store / "index.csv"),
-        "assignments": sha256_file(files.assignments),
-    }
-    teacher = None
-    if files.teacher:
-        sources["teacher"] = sha256_file(files.teacher / "weights.safetensors")
-        teacher = Frozen(fabric, load_run(files.teacher)[0])
-    if files.source:
-        sources["source"] = sha256_file(files.source / "weights.safetensors")
+    teacher = Frozen(fabric, recipe.load(files.teacher)) if files.teacher else None
     if fabric.is_global_zero:
         for abandoned in files.folder.glob(f"{SCRATCH}*"):
             shutil.rmtree(abandoned)
-    stamp = fingerprint(
-        settings=settings,
-        code=code,
-        batch_size=batch_size,
-        base=[base_card["architecture"], base_card["preprocessing"]],
-        pixels=hashlib.sha256(store.images("train")[:1].tobytes()).hexdigest(),
-        precision=str(fabric._precision.precision),
-        # Each process draws its own: with another number of them other numbers would follow.
-        processes=fabric.world_size if _draws(settings) else 1,
-        sources=sources,
-    )
-    objectives = objective_for(settings, model, teacher)
+    sources = _checksums(files)
+    stamp = _stamp(fabric, settings, data, code, load_card(files.base), sources)
+    objectives = recipe.objectives(model, settings, teacher)
     trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
     progress = trainer.fit()
     peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
@@ -166,26 +117,85 @@ def train_run(
         return progress
     save(files.folder / "weights.safetensors", model.state_dict())
     write_csv(files.folder / "history.csv", pd.DataFrame(progress.history))
-    card = run_card(fabric, run, settings, model, progress) | {
+    card = run_card(fabric, run, settings, recipe.describe(model), progress) | {
         "peak_memory_mb": round(peak, 1),  # of the process that used most
-        "n": {split: len(names) for split, names in ids.items()},
-        "preprocessing": base_card["preprocessing"],
+        "n": {"train": len(data.train_ids), "valid": len(data.valid_ids)},
+        "preprocessing": data.preprocessing,
         "frozen": frozen,
         "sha256": sources,
     }
-    if files.source:
-        # What came before is part of what the result cost.
-        before = json.loads((files.source / "card.json").read_text())["train_seconds"]
-        card |= {"source": files.source.name, "own_train_seconds": card["train_seconds"]}
-        card["train_seconds"] = round(card["train_seconds"] + before, 3)
-    write_json(files.folder / "card.json", card)
+    write_json(files.folder / "card.json", card | _time_before(files.source, card))
     # Only now: killed before this line, the run goes on from its last epoch instead of from none.
     trainer.checkpoint.remove()
     return progress
 
 
+def _data(settings: dict, files: RunFiles, batch_size: int, workers: int) -> RunData:
+    """The run's images and cached features."""
+    assignments = read_index(files.assignments)
+    ids = {
+        split: assignments.loc[assignments["split"] == split, "id"].tolist()
+        for split in ("train", "valid")
+    }
+    return RunData(
+        store=Store(files.store),
+        train_ids=ids["train"],
+        valid_ids=ids["valid"],
+        preprocessing=load_card(files.base)["preprocessing"],
+        plain_features=files.features.get(PLAIN),
+        view_features=files.features.get(view_set_name(settings)),
+        base_backbone=bool(files.features) or files.source is None,
+        batch_size=batch_size,
+        workers=workers,
+    )
+
+
+def _checksums(files: RunFiles) -> dict[str, str]:
+    """Of all that the run is made from."""
+    sources = {
+        "base": sha256_file(files.base / "weights.safetensors"),
+        "index": sha256_file(files.store / "index.csv"),
+        "assignments": sha256_file(files.assignments),
+    }
+    for name, folder in (("teacher", files.teacher), ("source", files.source)):
+        if folder:
+            sources[name] = sha256_file(folder / "weights.safetensors")
+    return sources
+
+
+def _stamp(
+    fabric: Fabric, settings: dict, data: RunData, code: str, base: dict, sources: dict[str, str]
+) -> str:
+    """Fingerprint of everything that a checkpoint of the run depends on."""
+    draws = settings.get("dropout") or settings.get("stochastic_depth")
+    return fingerprint(
+        settings=settings,
+        code=code,
+        batch_size=data.batch_size,
+        base=[base["architecture"], base["preprocessing"]],
+        pixels=hashlib.sha256(data.store.images("train")[:1].tobytes()).hexdigest(),
+        precision=precision_of(fabric),
+        # Each process draws its own: with another number of them other numbers would follow.
+        processes=fabric.world_size if draws else 1,
+        sources=sources,
+    )
+
+
+def _time_before(source: Path | None, card: dict) -> dict[str, Any]:
+    """What came before is part of what the result cost."""
+    if source is None:
+        return {}
+    own = card["train_seconds"]
+    before = read_json(source / "card.json")["train_seconds"]
+    return {
+        "source": source.name,
+        "own_train_seconds": own,
+        "train_seconds": round(own + before, 3),
+    }
+
+
 def run_card(
-    fabric: Fabric, run: str, settings: dict, model: nn.Module, progress: Progress
+    fabric: Fabric, run: str, settings: dict, described: dict[str, Any], progress: Progress
 ) -> dict:
     """Provenance of a trained run: settings, epochs, time, device, versions."""
     seconds = sum(row["seconds"] for row in progress.history) + progress.feature_seconds
@@ -194,7 +204,7 @@ def run_card(
         "method": settings["method"],
         "seed": settings["seed"],
         "settings": settings,
-        **describe(model),
+        **described,
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
         "kept": _kept(progress),
@@ -202,15 +212,10 @@ def run_card(
         "device": device_name(fabric.device, fabric.world_size),
         "processes": fabric.world_size,
         "threads": torch.get_num_threads(),
-        "precision": str(fabric._precision.precision),
+        "precision": precision_of(fabric),
         "resumed_after": progress.resumed_after,
         "environment": environment(),
     }
-
-
-def _draws(settings: dict) -> bool:
-    """Whether training draws for each image, besides its augmentation."""
-    return bool(settings.get("dropout") or settings.get("stochastic_depth"))
 
 
 def _kept(progress: Progress) -> dict[str, float]:

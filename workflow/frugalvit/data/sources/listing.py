@@ -5,28 +5,18 @@ import json
 import logging
 from collections import Counter
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import yaml
 
-from frugalvit.data.archives import extract_archive
-from frugalvit.data.download import checksum_problem, fetch_file, file_digest, find_in_mirror
-from frugalvit.data.folders import descend, list_folder, listing_digest
 from frugalvit.data.items import SPLITS, Item, Listing
-from frugalvit.data.sources.published import (
-    SOURCES,
-    download_published,
-    list_published,
-)
+from frugalvit.data.sources.all_sources import source
 from frugalvit.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
-_UNPACKED = "unpacked"
-
 
 def download(dataset: dict, raw: str | Path, mirror: str | Path | None = None) -> dict:
-    """Bring a dataset's files into `raw`; a user's `folder` is only looked at, never copied.
+    """Bring a dataset's files into `raw`; a user's folder is only looked at, never copied.
 
     Args:
         dataset: the `dataset` section of a study.
@@ -36,16 +26,9 @@ def download(dataset: dict, raw: str | Path, mirror: str | Path | None = None) -
     Returns:
         What was fetched, with checksums: the content of the marker that later steps depend on.
     """
-    source, raw = dataset["source"], Path(raw)
-    marker: dict = {"source": source}
-    if source == "folder":
-        folder = _user_folder(dataset)
-        return marker | {"path": str(folder), "listing_sha256": listing_digest(folder)}
-    if source == "archive":
-        return marker | {"files": [_download_archive(dataset, raw, mirror)]}
-    if source in SOURCES:
-        return marker | {"files": download_published(source, raw, Path(mirror) if mirror else None)}
-    return marker | {"files": []}
+    name = dataset["source"]
+    fetched = source(name).fetch(dataset, Path(raw), Path(mirror) if mirror else None)
+    return {"source": name, **fetched}
 
 
 def list_items(dataset: dict, raw: str | Path) -> Listing:
@@ -58,17 +41,10 @@ def list_items(dataset: dict, raw: str | Path) -> Listing:
         ConfigError: `dataset.classes` or `dataset.class_names` names what is not there.
         DataError: there are no images, or the layout is none that we know.
     """
-    source, raw = dataset["source"], Path(raw)
-    root = raw
-    if source == "digits":
-        listing = _list_digits(dataset)
-    elif source in SOURCES:
-        listing = list_published(source, raw)
-    else:
-        root = _user_folder(dataset) if source == "folder" else descend(raw / _UNPACKED)
-        listing = list_folder(root)
+    raw = Path(raw)
+    listing, folders = source(dataset["source"]).list(dataset, raw)
     if dataset["class_names"]:
-        _name_classes(listing, _read_names(dataset["class_names"], [root, raw / _UNPACKED, raw]))
+        _name_classes(listing, _read_names(dataset["class_names"], [*folders, raw]))
     _keep_classes(listing, dataset["classes"])
     listing.items = _labelled(listing, dataset["limit_per_class"])
     counts = Counter(item.split for item in listing.items)
@@ -81,74 +57,6 @@ def list_items(dataset: dict, raw: str | Path) -> Listing:
     )
     if listing.empty_classes:
         log.info("class folders without images: %s", ", ".join(listing.empty_classes))
-    return listing
-
-
-def _user_folder(dataset: dict) -> Path:
-    if not dataset["path"]:
-        raise ConfigError("dataset.path: empty; name the folder that holds the images")
-    folder = Path(dataset["path"]).expanduser()
-    if not folder.is_dir():
-        raise ConfigError(f"dataset.path: {folder} is no folder; name the one with the images")
-    return folder.resolve()
-
-
-def _download_archive(dataset: dict, raw: Path, mirror: str | Path | None) -> dict:
-    path, sha256 = dataset["path"], dataset["sha256"]
-    if not path:
-        raise ConfigError("dataset.path: empty; give the archive's path or http(s) address")
-    if _is_url(path):
-        if not sha256:
-            raise ConfigError("dataset.sha256: required for an address in dataset.path; add it")
-        name = unquote(urlsplit(path).path.rsplit("/", 1)[-1])
-        archive = fetch_file(name, path, raw, sha256=sha256, mirror=mirror)
-    else:
-        archive = _local_archive(Path(path).expanduser(), sha256, mirror)
-    extract_archive(archive, raw / _UNPACKED)
-    return {"file": archive.name, "sha256": file_digest(archive)}
-
-
-def _local_archive(path: Path, sha256: str | None, mirror: str | Path | None) -> Path:
-    """The archive where the config says, else the mirror's file of its name; used in place."""
-    archive = path if path.is_file() else find_in_mirror(path.name, mirror)
-    if archive is None:
-        looked = f" nor {path.name} in the mirror {mirror}" if mirror else "; no mirror is set"
-        raise ConfigError(f"dataset.path: no file {path}{looked}")
-    problem = checksum_problem(archive, sha256)
-    if problem:
-        raise DataError(f"{archive}: {problem}; get the file anew or mend dataset.sha256")
-    return archive
-
-
-def _is_url(path: str) -> bool:
-    return path.startswith(("http://", "https://"))
-
-
-def _list_digits(dataset: dict) -> Listing:
-    wanted = None
-    if dataset["classes"] is not None:
-        names = [str(name) for name in dataset["classes"]]
-        wanted = [digit for digit in range(10) if str(digit) in names]
-    listing = Listing([], {str(digit): str(digit) for digit in range(10)})
-    if wanted == []:
-        return listing
-    # Here, because scikit-learn takes longer to import than most other sources take to list.
-    from frugalvit.data.sources import scattered_digits
-
-    for split in SPLITS:
-        drawn = scattered_digits.draw(dataset["digits"], split, wanted)
-        for row, image in enumerate(drawn.images):
-            scan, view = drawn.source_digit[row], drawn.view[row]
-            listing.items.append(
-                Item(
-                    file=f"{split}/scan_{scan:04d}_view_{view:03d}",
-                    split=split,
-                    class_key=str(drawn.labels[row]),
-                    image=image,
-                    box=tuple(float(edge) for edge in drawn.boxes[row]),
-                    group=f"scan_{scan:04d}",
-                )
-            )
     return listing
 
 

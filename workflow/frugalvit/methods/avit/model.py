@@ -4,15 +4,19 @@ A-ViT (Yin et al. 2022, "A-ViT: Adaptive Tokens for Efficient Vision Transformer
 an unchanged backbone: the first channel of a token says after each block how much of it is done.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
+from frugalvit.methods.tokens.answers import Answers
 from frugalvit.models.attention import masked_block
-from frugalvit.models.backbone import embed
+from frugalvit.models.backbone import architecture_of, embed
+from frugalvit.models.flops import vit_flops
+from frugalvit.models.heads import Adapted
 
+SETTINGS = ("gamma", "beta", "eps")  # of halting, that a model is made with
 CHANNEL = 0  # of every token, that is read as its halting score
 
 
@@ -29,7 +33,7 @@ class Halted(NamedTuple):
         return Halted(*(part.detach() for part in self))
 
 
-class AViT(nn.Module):
+class AViT(Adapted):
     """A `VisionTransformer` whose tokens halt; observes it, copies nothing of it.
 
     After block l of L a token's score is h = sigmoid(gamma * token[0] + beta), 1 after the last. It
@@ -37,7 +41,7 @@ class AViT(nn.Module):
     its key. The head reads the class tokens after all blocks, weighed by their scores, the last of
     them by the remainder, so that weights sum to 1.
 
-    This masks and computes everything: it is what trains. `inference.packing` removes halted tokens.
+    This masks and computes everything: it is what trains. `packing.Packed` removes halted tokens.
 
     Args:
         backbone: with its own norm and head.
@@ -62,6 +66,10 @@ class AViT(nn.Module):
         self.eps = eps
         self.halts = halts
 
+    def on_images(self) -> nn.Module:
+        """The plain network: while heads alone train, no token halts."""
+        return self.backbone
+
     def scores(self, tokens: Tensor, block: int) -> Tensor:
         """Halting scores `[...]` (float32) of tokens `[..., dim]` after `block`, counted from 1."""
         first = tokens[..., CHANNEL].float()
@@ -70,6 +78,21 @@ class AViT(nn.Module):
         if not self.halts:
             return torch.zeros_like(first)
         return torch.sigmoid(self.gamma * first + self.beta)
+
+    def as_answers(self, outputs: Halted) -> Answers:
+        """Logits, depths and the scores of all tokens."""
+        return Answers(outputs.logits, outputs.depths, outputs.halting)
+
+    def image_gflops(self, depths: Tensor) -> float:
+        """GFLOPs of any image: this computes every token."""
+        architecture = architecture_of(self.backbone)
+        return vit_flops(architecture, architecture["num_classes"])
+
+    def live_gflops(self, depths: Tensor) -> Tensor:
+        """GFLOPs `[images]` of live tokens alone, from depths `[images, tokens]`."""
+        counts = tokens_per_block(depths, self.num_layers)
+        architecture = architecture_of(self.backbone)
+        return vit_flops(architecture, architecture["num_classes"], counts.unbind(dim=1))
 
     def forward(self, images: Tensor) -> Halted:
         """Answer normalised `images` `[batch, 3, image_size, image_size]`."""
@@ -152,3 +175,18 @@ def target_distribution(num_layers: int, expected_depth: float | None, std: floa
     blocks = torch.arange(1, num_layers + 1, dtype=torch.float64)
     # As a softmax, so that a narrow normal far from every block does not vanish.
     return (-0.5 * ((blocks - mean) / std) ** 2).softmax(dim=0).float()
+
+
+def adapt(backbone: VisionTransformer, settings: dict[str, Any]) -> AViT:
+    """Halting tokens in a backbone, no new weights; see `methods.method.ModelPart`."""
+    return AViT(backbone, *(settings["halting"][key] for key in SETTINGS))
+
+
+def describe(model: AViT) -> dict[str, Any]:
+    """How tokens halt."""
+    return {"halting": {key: getattr(model, key) for key in SETTINGS}}
+
+
+def restore(backbone: VisionTransformer, card: dict[str, Any]) -> AViT:
+    """The model of a card."""
+    return AViT(backbone, **card["halting"])

@@ -1,8 +1,7 @@
 """What a model with halting tokens minimises, and how a wished cost becomes a weight."""
 
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,19 +10,26 @@ from torch import Tensor, nn
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.avit.model import (
+    AViT,
     Halted,
     target_distribution,
     tokens_per_block,
 )
+from frugalvit.models.backbone import architecture_of
 from frugalvit.models.flops import num_tokens, vit_flops
-from frugalvit.training.objective import Classification
+from frugalvit.training.objective import Classification, Objective
 from frugalvit.training.parallel import Share
+from frugalvit.words import heads_alone
 
 TINY = 1e-8  # below this share the logarithm of a halting distribution is cut, with its gradient
 TOLERANCE = 0.02  # over the target; an epoch is not given up for less
 AIM = 0.98  # of the target: aiming at the target itself would miss it half the time
 STEEPNESS = 5.0  # e-foldings of the ponder weight for a cost at twice the target
 LARGEST_STEP = math.log(4.0)  # of the ponder weight between two epochs
+
+
+def _batch_mean(values: Tensor) -> Tensor:
+    return values.mean(dim=0)
 
 
 class WarmUp(Classification):
@@ -50,7 +56,8 @@ class HaltingClassification:
         distillation: `weight` (share of the task loss) and `temperature`.
         teacher: model whose answers are learned besides the labels; None for labels alone.
         label_smoothing: of the cross-entropy.
-        share: this process's part of each batch, where several train; H is the whole batch's.
+        mean: over a batch's images `[images, ...]`, of which only some lie here where several
+            processes train; H is the whole batch's.
     """
 
     def __init__(
@@ -62,9 +69,9 @@ class HaltingClassification:
         distillation: dict[str, Any],
         teacher: nn.Module | None = None,
         label_smoothing: float = 0.0,
-        share: Share | None = None,
+        mean: Callable[[Tensor], Tensor] = _batch_mean,
     ):
-        self.share = share
+        self.mean = mean
         self.architecture = architecture
         self.num_classes = num_classes
         self.halting = halting
@@ -92,8 +99,7 @@ class HaltingClassification:
             parts["distillation"] = learned * temperature**2
             task = (1 - share) * task + share * parts["distillation"]
         parts["ponder"] = outputs.ponder.mean()
-        mean = self.share.mean if self.share else partial(torch.mean, dim=0)
-        parts["distribution"] = divergence(mean(outputs.halting), self.target)
+        parts["distribution"] = divergence(self.mean(outputs.halting), self.target)
         loss = (
             task
             + self.weights["alpha_ponder"] * parts["ponder"]
@@ -192,3 +198,32 @@ def ponder_weight(halting: dict[str, Any], history: Sequence[dict]) -> float:
     miss = done[-1]["valid_gflops"] / (AIM * halting["target_gflops"]) - 1
     step = max(-LARGEST_STEP, min(LARGEST_STEP, STEEPNESS * miss))
     return done[-1]["alpha_ponder"] * math.exp(step)
+
+
+class Objectives:
+    """Of a run whose tokens halt; see `training.objective.Objectives`."""
+
+    def __init__(self, model: AViT, settings: dict, teacher: nn.Module | None):
+        self.architecture = architecture_of(model.backbone)
+        self.settings = settings
+        self.teacher = teacher
+
+    def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
+        """All losses, the whole batch's halting; cross-entropy alone while heads train."""
+        smoothing = phase["label_smoothing"]
+        if heads_alone(phase["train"]):
+            return WarmUp(smoothing)
+        return HaltingClassification(
+            *self._how(history), teacher=self.teacher, label_smoothing=smoothing, mean=share.mean
+        )
+
+    def validation(self, phase: dict, history: list[dict]) -> Objective:
+        """The same, of labels alone."""
+        return (
+            WarmUp() if heads_alone(phase["train"]) else HaltingClassification(*self._how(history))
+        )
+
+    def _how(self, history: list[dict]) -> tuple:
+        halting = self.settings["halting"]
+        weight, distillation = ponder_weight(halting, history), self.settings["distillation"]
+        return self.architecture, self.architecture["num_classes"], halting, weight, distillation

@@ -1,6 +1,6 @@
 """Halting tokens that gain: a token that has halted leaves the computation.
 
-A-ViT (`models.halting`) masks halted tokens, which saves nothing. Here live tokens of all images
+A-ViT (`model.AViT`) masks halted tokens, which saves nothing. Here live tokens of all images
 lie in one array without gaps, so that norms, projections and MLPs do no other token's work, and
 attention only that within each image.
 """
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from frugalvit.methods.avit.model import AViT
 from frugalvit.methods.avit.ragged_attention import ragged_block
+from frugalvit.methods.tokens.answers import Answers
 from frugalvit.models.backbone import embed
 
 
@@ -30,6 +31,19 @@ class Packed(nn.Module):
         super().__init__()
         self.model = model
         self.groups = groups
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks of the backbone."""
+        return self.model.num_layers
+
+    def as_answers(self, outputs: tuple[Tensor, Tensor]) -> Answers:
+        """Logits and depths."""
+        return Answers(*outputs)
+
+    def image_gflops(self, depths: Tensor) -> list[float]:
+        """GFLOPs of each image, of live tokens alone."""
+        return self.model.live_gflops(depths).tolist()
 
     @torch.inference_mode()
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,11 +14,29 @@ from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import encode
 from frugalvit.data.views import centre_crop
 from frugalvit.errors import ConfigError
+from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.avit.model import target_distribution
-from frugalvit.methods.tokens.points import Answers
+from frugalvit.methods.avit.points import models
+from frugalvit.methods.tokens.answers import Answers
+from frugalvit.methods.tokens.leaving import evaluate_points
 
 PICTURE = 160  # px, the longest side of a depth map's image
 IMAGES = 6  # drawn by difficulty where no indices are given
+
+
+def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
+    """Answer each split at each point, and say where tokens halted; see `methods.method.TablesPart`."""
+    rows, splits = evaluate_points(run, models(run.model, how))
+    tables, metrics, found = [], {}, {}
+    for name, split in splits.items():
+        packed, masked = list(split.answers.values())[:2]
+        found[name] = Halting(split.predictions, split.images, packed, masked)
+        tables.append(found[name].with_depths())
+        metrics[name] = split.metrics | found[name].measures()
+    halting = pd.concat([part.table(how) for part in found.values()])
+    pictures = found["test"].pictures(run.options["depth_images"])
+    own = {"untimed": rows, "halting": halting, "depth_images": pictures}
+    return run.answered(tables, metrics) | own
 
 
 @dataclass(frozen=True)

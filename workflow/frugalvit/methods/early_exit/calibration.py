@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from frugalvit.errors import DataError
-from frugalvit.methods.early_exit.criteria import LEAST_PATIENCE, NEVER
+from frugalvit.methods.early_exit.criteria import LEAST_PATIENCE
+from frugalvit.operating_point import NEVER
 
 MINIMUM_IMAGES = 50
 MINIMUM_FITTING = 20  # of them, to fit one number an exit

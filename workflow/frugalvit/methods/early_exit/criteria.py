@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from frugalvit.errors import ConfigError
+from frugalvit.operating_point import NEVER
 
 CRITERIA = ("confidence", "entropy", "margin", "patience", "ensemble")
 LEAST_PATIENCE = 2  # one exit always agrees with itself
-NEVER = math.inf  # the threshold of the plain model, whose exits are not asked
 
 State = dict[str, Tensor]
 Step = Callable[[Tensor, float, State | None], tuple[Tensor, Tensor, State]]

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from frugalvit.methods.early_exit.criteria import (
-    NEVER,
     Step,
     log_probabilities,
     step_of,
 )
 from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.models.backbone import embed
+from frugalvit.operating_point import NEVER
 
 # Dropping rows copies the others once: on a CPU, thousandths of what one block takes for them. On
 # a GPU the copy is as cheap, but a batch that is little smaller is hardly faster.

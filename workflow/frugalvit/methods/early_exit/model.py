@@ -15,6 +15,7 @@ from torchvision.models import VisionTransformer
 
 from frugalvit.errors import ConfigError
 from frugalvit.models.backbone import CLASS_TOKEN, block_outputs, pool
+from frugalvit.models.heads import Adapted
 
 
 class LinearExit(nn.Module):
@@ -115,7 +116,7 @@ def exit_blocks(exits: str | Sequence[int], num_layers: int) -> list[int]:
     return blocks
 
 
-class EarlyExits(nn.Module):
+class EarlyExits(Adapted):
     """A `VisionTransformer` with heads after chosen blocks; observes it, copies nothing of it.
 
     Args:
@@ -137,6 +138,15 @@ class EarlyExits(nn.Module):
                 for block in self.exit_after[:-1]
             }
         )
+
+    def on_features(self) -> nn.Module:
+        """All exits on cached features."""
+        return ExitsOnFeatures(self)
+
+    @property
+    def feature_blocks(self) -> list[int]:
+        """Blocks with an exit."""
+        return self.exit_after
 
     @property
     def grid_blocks(self) -> list[int]:
@@ -184,3 +194,23 @@ class ExitsOnFeatures(nn.Module):
         ]
         logits.append(self.heads(self.norm(features[:, -1, CLASS_TOKEN])))
         return torch.stack(logits, dim=1)
+
+
+def adapt(backbone: VisionTransformer, settings: dict[str, Any]) -> EarlyExits:
+    """Fresh exits around a backbone; see `methods.method.ModelPart`.
+
+    Raises:
+        ConfigError: see `exit_blocks`.
+    """
+    blocks = exit_blocks(settings["exits"], len(backbone.encoder.layers))
+    return EarlyExits(backbone, blocks, settings["exit_head"])
+
+
+def describe(model: EarlyExits) -> dict[str, Any]:
+    """Where the exits are, and their heads."""
+    return {"exits": {"after": model.exit_after, "head": model.head}}
+
+
+def restore(backbone: VisionTransformer, card: dict[str, Any]) -> EarlyExits:
+    """The model of a card."""
+    return EarlyExits(backbone, card["exits"]["after"], card["exits"]["head"])

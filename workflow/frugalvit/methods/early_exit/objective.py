@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from frugalvit.methods.early_exit.model import EarlyExits
+from frugalvit.training.objective import Objective
+from frugalvit.training.parallel import Share
 
 
 class ExitClassification:
@@ -96,3 +100,18 @@ class ExitClassification:
             f"actual {int(label)}"
             for place, block in enumerate(self.blocks)
         ]
+
+
+class Objectives:
+    """Of a run with early exits; see `training.objective.Objectives`."""
+
+    def __init__(self, model: EarlyExits, settings: dict, teacher: nn.Module | None):
+        self._how = (model.exit_after, settings["depth_power"], settings["distillation"])
+
+    def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
+        """All exits' losses, labels smoothed."""
+        return ExitClassification(*self._how, phase["label_smoothing"])
+
+    def validation(self, phase: dict, history: list[dict]) -> Objective:
+        """All exits' losses."""
+        return ExitClassification(*self._how)

@@ -23,9 +23,9 @@ from frugalvit.errors import ConfigError
 from frugalvit.methods.early_exit.calibration import unit_numbers
 from frugalvit.methods.early_exit.criteria import (
     LEAST_PATIENCE,
-    NEVER,
     first_exits,
 )
+from frugalvit.operating_point import NEVER
 
 GRID_STEPS = 200
 SUREST, LEAST_SURE = 14.0, -6.0  # logits of the scores between which the grid lies

@@ -1,21 +1,66 @@
-"""What each exit gives, and which images leave first and last."""
+"""What the evaluation of a run with early exits writes: its exits, its points, images that leave."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_f1_score
 
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import encode
-from frugalvit.evaluation.metrics import classification_metrics
+from frugalvit.evaluation.metrics import classification_metrics, predictions
+from frugalvit.evaluation.tested import TestedRun
+from frugalvit.methods.early_exit.choosing import Costs
+from frugalvit.methods.early_exit.criteria import (
+    decide,
+    first_exits,
+    log_probabilities,
+    score_exits,
+)
 from frugalvit.methods.early_exit.exit_flops import exit_flops
-from frugalvit.methods.early_exit.points import Costs
+from frugalvit.methods.early_exit.targets import calibrate
 from frugalvit.models.flops import vit_flops
+from frugalvit.operating_point import EVALUATED, NEVER, Point
+
+log = logging.getLogger(__name__)
 
 COLUMNS = [
     "exit", "split", "n", "accuracy", "macro_f1", "loss", "ece", "temperature",
     "loss_calibrated", "ece_calibrated", "gflops",
 ]  # fmt: skip
+
+
+def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
+    """Thresholds from calibration images, then every split; see `methods.method.TablesPart`."""
+    splits = {split: run.logits(split) for split in run.splits}
+    costs = costs_of(run.card)
+    groups = run.store.groups(run.ids("calibration"))
+    found = calibrate(run.experiment, how, *splits["calibration"], groups, costs)
+    point = found.deployed
+    log.info("in use: %s by %s", point.name, point.model)
+    for each in found.points:
+        if each.note:
+            log.info("%s: %s", each.name, each.note)
+    tables, metrics = [], {}
+    for split in ("valid", "test"):
+        logits, labels = splits[split]
+        left, answers = decide(logits, found.temperatures, point.criterion, point.threshold)
+        table = predictions(run.ids(split), split, answers, labels)
+        tables.append(table.assign(exit=[costs.blocks[place] for place in left.tolist()]))
+        metrics[split] = classification_metrics(answers, labels)
+    return run.answered(tables, metrics) | {
+        "exit_images": first_and_last(pd.concat(tables), run.store, run.mistakes // 2),
+        "exits": exits_table(splits, found.temperatures, costs),
+        "untimed": evaluate_points(found.points, splits, found.temperatures, costs),
+        "calibration": {
+            "exits": costs.blocks,
+            "temperatures": found.temperatures.tolist(),
+            "n": {"fitted": found.fitted, "certified": found.certified},
+        },
+    }
 
 
 def costs_of(card: dict) -> Costs:
@@ -86,3 +131,62 @@ def first_and_last(predictions: pd.DataFrame, store: Store, limit: int) -> pd.Da
         for name in table["id"]
     ]
     return table[["group", "id", "label", "predicted", "exit", "probability", "image"]]
+
+
+def evaluate_points(
+    points: Sequence[Point],
+    splits: Mapping[str, tuple[Tensor, Tensor]],
+    temperatures: Sequence[float] | Tensor,
+    costs: Costs,
+) -> pd.DataFrame:
+    """One row a point and split, with the columns `EVALUATED`; measured times are left empty.
+
+    Args:
+        points: to evaluate.
+        splits: logits `[images, exits, classes]` and labels `[images]` of each split by its name.
+        temperatures: one an exit.
+        costs: of the exits.
+    """
+    rows = []
+    for split, (logits, labels) in splits.items():
+        scored = {
+            criterion: score_exits(logits, temperatures, criterion)
+            for criterion in {point.criterion for point in points}
+        }
+        for point in points:
+            if point.threshold == NEVER:
+                exits = torch.full((len(labels),), len(costs.blocks) - 1)
+                answers = log_probabilities(logits[:, -1], float(temperatures[-1]))
+            else:
+                scores, all_answers = scored[point.criterion]
+                exits = first_exits(scores, point.threshold)
+                answers = all_answers[torch.arange(len(exits)), exits]
+            rows.append(
+                {
+                    **point.columns,
+                    "split": split,
+                    **_quality(answers, labels),
+                    **_cost(exits, point.threshold, costs),
+                }
+            )
+    return pd.DataFrame(rows, columns=EVALUATED)
+
+
+def _quality(answers: Tensor, labels: Tensor) -> dict:
+    classes = answers.shape[1]
+    return {
+        "n": len(labels),
+        "accuracy": (answers.argmax(dim=1) == labels).double().mean().item(),
+        "macro_f1": multiclass_f1_score(answers.exp(), labels, classes, average="macro").item(),
+    }
+
+
+def _cost(exits: Tensor, threshold: float, costs: Costs) -> dict:
+    histogram = exits.bincount(minlength=len(costs.blocks))
+    gflops = torch.tensor(costs.gflops, dtype=torch.float64)
+    mean = costs.full_gflops if threshold == NEVER else gflops[exits].mean().item()
+    return {
+        "gflops": mean,
+        "mean_depth": torch.tensor(costs.blocks)[exits].double().mean().item(),
+        "exit_histogram": " ".join(map(str, histogram.tolist())),
+    }

@@ -7,10 +7,8 @@ import torch
 from torch import Tensor
 
 from frugalvit.methods.early_exit.calibration import fit_temperatures, split_calibration
-from frugalvit.methods.early_exit.criteria import CRITERIA, score_exits
-from frugalvit.methods.early_exit.points import (
+from frugalvit.methods.early_exit.choosing import (
     Costs,
-    Point,
     budget_point,
     correctness,
     curve_points,
@@ -18,11 +16,13 @@ from frugalvit.methods.early_exit.points import (
     full_point,
     risk_point,
 )
+from frugalvit.methods.early_exit.criteria import CRITERIA, score_exits
 from frugalvit.methods.early_exit.risk import (
     certify,
     check_epsilon,
     threshold_grid,
 )
+from frugalvit.operating_point import Point
 
 
 @dataclass(frozen=True)

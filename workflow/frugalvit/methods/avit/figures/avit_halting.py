@@ -1,13 +1,17 @@
 """Where tokens halt, beside the distribution that training asked for."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, VERMILLION, Page
 
 COLUMNS = ("block", "split", "halting", "tokens", "target", "n")
+NEEDS = {"halting": COLUMNS, "devices": tables.DEVICES}
 TOP, PANEL_HEIGHT, FOOT = 14.0, 50.0, 10.0  # mm: words above the panels, panels, ticks and label
 LEFT, BETWEEN = 11.0, 9.0  # mm
 TARGET = {"color": "#A06A00", "marker": "D", "markersize": 3.4, "linewidth": 1.2, "zorder": 5}
@@ -29,6 +33,11 @@ def computed(tokens: pd.DataFrame) -> pd.DataFrame:
 def mean_block(shares: pd.DataFrame) -> pd.Series:
     """Mean block of each run's distribution over blocks."""
     return shares.mul(shares.index, axis=0).sum() / shares.sum()
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["halting"], **about.of_experiment)
 
 
 @style.themed

@@ -1,5 +1,6 @@
 """What A-ViT computed of single images: depth maps, and the patches that went deepest."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from frugalvit.errors import DataError
-from frugalvit.figures import (
-    gallery,
-    style,
-    tables,
-)
+from frugalvit.figures import gallery, style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import GREY, INK, VERMILLION, Page
-from frugalvit.methods.early_exit.figures import exit_images
 
 COLUMNS = (
     "id",
@@ -37,6 +34,11 @@ COLUMNS = (
     "position",
 )
 METRICS_COLUMNS = ("run", "split", "depth_inside", "depth_outside", "boxed")
+NEEDS = {
+    "depth_images": COLUMNS,
+    "own_metrics": METRICS_COLUMNS,
+    "devices": tables.DEVICES,
+}
 TIMES = "\N{MULTIPLICATION SIGN}"
 HEADINGS = (
     "image",
@@ -91,6 +93,11 @@ def read_row(row: tuple) -> Shown:
     return Shown(picture, depths.reshape(side, side), int(row.blocks), box)
 
 
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["depth_images"], given["own_metrics"], **about.of_experiment)
+
+
 @style.themed
 def draw(
     images: pd.DataFrame,
@@ -113,7 +120,7 @@ def draw(
     title = f"What {experiment} looked at longest"
     seeds = images["seed"].unique()
     metrics = metrics[metrics["run"].isin(images["run"])]
-    images = exit_images.lowest_seed(images).sort_values("position", kind="stable")
+    images = tables.lowest_seed(images).sort_values("position", kind="stable")
     measured = device and f"device: {device}"
     if images.empty:
         message = "No images to look at: no depth maps were saved."

@@ -1,5 +1,6 @@
 """Training of A-ViT epoch by epoch: the parts of its loss, its accuracy, what it costs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from frugalvit.figures import learning_curves, style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, INK, VERMILLION, Page
 
 COLUMNS = (
@@ -30,6 +32,11 @@ COLUMNS = (
     "valid_gflops",
     "alpha_ponder",
 )
+NEEDS = {
+    "histories": COLUMNS,
+    "assignments": tables.ASSIGNMENTS,
+    "devices": tables.DEVICES,
+}
 LEFT, GAP, ABOVE, BELOW, HEIGHT, KEY = 11.0, 1.5, 4.5, 6.0, 27.0, 5.0  # mm
 ACROSS = 3  # panels a row
 LOOKS = {
@@ -76,6 +83,11 @@ def recorded(history: pd.DataFrame) -> list[Panel]:
             column in history and history[column].notna().any() for column in panel.columns.values()
         )
     ]
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["histories"], given["assignments"], **about.of_experiment)
 
 
 @style.themed

@@ -1,5 +1,7 @@
 """Tokens kept per image: how many images took how many, and whether their answers were right."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,10 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.panel import tick_percents
 from frugalvit.figures.style import BLUE, GREY, INK, VERMILLION, Page
 
 COLUMNS = ("id", "split", "label", "predicted", "tokens")
+NEEDS = {"predictions": COLUMNS, "devices": tables.DEVICES}
 LEFT, TOP, BETWEEN, FOOT = 12.0, 6.0, 9.0, 10.0  # mm
 HALF, WITHIN = 25.0, 8.0  # mm: a histogram's height, and the room for words between the two
 BINS, GROUPS = 25, 6
@@ -45,6 +49,11 @@ def grouped(shown: pd.DataFrame, groups: int = GROUPS) -> pd.DataFrame:
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     reach = Z / (1 + Z**2 / n) * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
     return table.assign(least=middle - reach, most=middle + reach)
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["predictions"], **about.of_experiment)
 
 
 @style.themed

@@ -1,10 +1,13 @@
 """Accuracy of every exit, beside a linear probe of the same depth of the untouched base."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.panel import (
     LEFT,
     RIGHT,
@@ -20,6 +23,7 @@ from frugalvit.figures.style import BLUE, GREY, PALE, Page
 
 COLUMNS = ("exit", "split", "n", "accuracy", "gflops")
 PROBE_COLUMNS = ("block", "split", "accuracy")
+NEEDS = {"exits": COLUMNS, "probes": PROBE_COLUMNS, "devices": tables.DEVICES}
 PANEL_HEIGHT = 62.0  # mm
 DASHED = (0, (3.5, 1.8))
 
@@ -32,6 +36,11 @@ def probe_note(mean: pd.Series, probe: pd.Series) -> str:
     block, least = lead.idxmin(), lead.min()
     which = "Smallest lead over" if least >= 0 else "Largest lag behind"
     return f" {which} the probe: {abs(least):.1f} points, after block {block}."
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["exits"], given["probes"], **about.of_experiment)
 
 
 @style.themed

@@ -1,5 +1,7 @@
 """Calibration of every exit, before and after its temperature (Guo et al. 2017)."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.panel import (
     LEFT,
     RIGHT,
@@ -20,6 +23,7 @@ from frugalvit.figures.panel import (
 from frugalvit.figures.style import BLUE, GREY, INK, VERMILLION, Page
 
 COLUMNS = ("exit", "split", "n", "ece", "ece_calibrated", "temperature")
+NEEDS = {"exits": COLUMNS, "devices": tables.DEVICES}
 ERROR_HEIGHT, TEMPERATURE_HEIGHT, GAP = 48.0, 28.0, 5.0  # mm
 SHIFT = 0.16  # blocks between an exit and its marks before and after
 BEFORE = {"color": VERMILLION, "marker": "s", "column": "ece", "shift": -SHIFT}
@@ -37,6 +41,11 @@ def nice_ticks(axes: Axes) -> list[float]:
         if low <= np.log(tick) <= high and near >= style.line_height(style.TICK):
             ticks.append(tick)
     return sorted(ticks)
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(given["exits"], **about.of_experiment)
 
 
 @style.themed

@@ -8,15 +8,21 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from frugalvit.errors import DataError
-from frugalvit.figures import (
-    point_words,
-    style,
-    tables,
-)
+from frugalvit.figures import style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, INK, VERMILLION, Page
+from frugalvit.methods.early_exit.figures.exit_words import COLUMNS as POINT_COLUMNS
+from frugalvit.methods.early_exit.figures.exit_words import deployed_text
 
 COLUMNS = ("id", "split", "label", "predicted", "exit")
 EXIT_COLUMNS = ("exit",)
+NEEDS = {
+    "predictions": COLUMNS,
+    "exits": EXIT_COLUMNS,
+    "points": POINT_COLUMNS,
+    "assignments": tables.ASSIGNMENTS,
+    "devices": tables.DEVICES,
+}
 MOST_CLASSES, SHOWN_AT_ENDS = 30, 15
 TOP, FOOT = 5.5, 9.0  # mm: the panels' headings, ticks and axis label
 LEAST_ROW, MOST_ROW, MOST_BAR = 4.0, 8.0, 7.0  # mm
@@ -39,6 +45,18 @@ def depth_by_class(predictions: pd.DataFrame) -> pd.DataFrame:
 def row_step(rows: int) -> float:
     """Height in mm of one of `rows` rows."""
     return min(max(ROWS_HEIGHT / rows, LEAST_ROW), MOST_ROW)
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    return draw(
+        given["predictions"],
+        given["exits"],
+        given["points"],
+        tables.class_names(given["assignments"]),
+        targets=about.options["targets"],
+        **about.of_experiment,
+    )
 
 
 @style.themed
@@ -64,7 +82,7 @@ def draw(
     """
     split, shown = tables.shown_split(predictions)
     title = f"Where images leave {experiment}"
-    deployed = point_words.deployed_text(points, targets)
+    deployed = deployed_text(points, targets)
     subtitle = tables.subtitle(
         study,
         tables.seeds_text(predictions["seed"]),

@@ -1,5 +1,6 @@
 """The images that left first and those that left last."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from frugalvit.figures import gallery, style, tables
+from frugalvit.figures.about import About
 from frugalvit.figures.style import GREY, VERMILLION, Page
 
 COLUMNS = ("group", "id", "label", "predicted", "exit", "probability", "image")
 PREDICTION_COLUMNS = ("id", "split", "label", "predicted", "exit")
+NEEDS = {
+    "exit_images": COLUMNS,
+    "predictions": PREDICTION_COLUMNS,
+    "assignments": tables.ASSIGNMENTS,
+    "devices": tables.DEVICES,
+}
 PER_ROW, MOST = 6, 12  # images a row, and in each group
 HEADING, GAP = 6.0, 6.0  # mm: a group's words, and the room before the next
 GROUPS = ("first", "last")
@@ -38,15 +46,16 @@ class Part:
         self.page.text(x, self.top + y, text, **kwargs)
 
 
-def lowest_seed(images: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the run with the lowest seed."""
-    return images[images["seed"] == images["seed"].min()]
-
-
 def group_of(images: pd.DataFrame, group: str) -> pd.DataFrame:
     """A group's images: `first` from the earliest exit on, `last` from the latest back."""
     own = images[images["group"] == group]
     return own.sort_values("exit", ascending=group == "first", kind="stable").head(MOST)
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    names = tables.class_names(given["assignments"])
+    return draw(given["exit_images"], given["predictions"], names, **about.of_experiment)
 
 
 @style.themed
@@ -69,7 +78,7 @@ def draw(
         DataError: a picture is not an image, or a class has no name.
     """
     title = f"First and last images to leave {experiment}"
-    images = lowest_seed(images)
+    images = tables.lowest_seed(images)
     seed = images["seed"].min() if len(images) else predictions["seed"].min()
     split, shown = tables.shown_split(predictions[predictions["seed"] == seed])
     subtitle = tables.subtitle(

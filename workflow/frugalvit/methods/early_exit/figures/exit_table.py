@@ -10,12 +10,14 @@ import pandas as pd
 
 from frugalvit.figures import point_words, style
 from frugalvit.figures.style import BLUE, DASH, GREEN, GREY, INK, VERMILLION, Page
+from frugalvit.methods.early_exit.figures.exit_words import setting_text, targets_of
+from frugalvit.operating_point import FULL, is_chosen, point_of
 
 ROW, HEADER = 4.2, 6.0  # mm
 MINUS = "\N{MINUS SIGN}"
 APART = 2.6  # mm between columns
 LEAST_WORDS = 40.0  # mm; a narrower page does without the last columns
-FULL = {"marker": "D", "color": INK, "markersize": 5}
+PLAIN = {"marker": "D", "color": INK, "markersize": 5}
 CHOSEN = {"marker": "*", "color": VERMILLION, "markersize": 11, "mec": "white", "mew": 0.5}
 TARGET = {"marker": "o", "color": BLUE, "markersize": 4.6, "mfc": "white", "mew": 1.2}
 RIVAL = {"marker": "^", "color": GREEN, "markersize": 5.5}
@@ -45,17 +47,18 @@ def model_entries(
 ) -> list[Entry]:
     """The full model, the targets (lettered; the deployed one says so), the rivals by size."""
     entries = []
-    full = points[points["setting"] == "full"]
+    full = points[points["setting"] == FULL]
     if len(full):
-        words = point_words.setting_text("full", float("nan"), targets)
-        if point_words.is_chosen(full).any():
+        words = setting_text(FULL, None, targets)
+        if is_chosen(full).any():
             entries.append(Entry(f"chosen: {words}", full, CHOSEN, "chosen", True, True))
         else:
-            entries.append(Entry(words, full, FULL, full=True))
+            entries.append(Entry(words, full, PLAIN, full=True))
     letters = iter(string.ascii_lowercase * 9)
-    for setting, value, rows in point_words.targets_of(points):
-        words = point_words.setting_text(setting, value, targets)
-        if point_words.is_chosen(rows).any():
+    for rows in targets_of(points):
+        point = point_of(rows.iloc[0])
+        words = setting_text(point.setting, point.value, targets)
+        if is_chosen(rows).any():
             entries.append(Entry(f"chosen: {words}", rows, CHOSEN, "chosen", True))
         else:
             entries.append(Entry(words, rows, TARGET, next(letters)))

@@ -14,6 +14,7 @@ from frugalvit.figures import (
     style,
     tables,
 )
+from frugalvit.figures.about import About
 from frugalvit.figures.panel import LabelledPanel, tick_percents
 from frugalvit.figures.style import BLUE, DASH, GREY, INK, PALE, VERMILLION, Page
 from frugalvit.methods.early_exit.figures.exit_table import (
@@ -23,6 +24,7 @@ from frugalvit.methods.early_exit.figures.exit_table import (
     lay_table,
     model_entries,
 )
+from frugalvit.methods.early_exit.figures.exit_words import COLUMNS, TARGETS, criteria_of
 
 SUMMARY_COLUMNS = (
     "experiment",
@@ -35,9 +37,16 @@ SUMMARY_COLUMNS = (
     "device",
     "selected",
 )
+NEEDS = {"points": COLUMNS, "summary": SUMMARY_COLUMNS, "devices": tables.DEVICES}
 LEFT, TOP, PANEL_HEIGHT, FOOT, GAP = 11.0, 9.0, 58.0, 11.0, 7.0  # mm around the large panels
 SMALL_TOP, SMALL_HEIGHT = 15.0, 26.0  # mm, the criteria side by side
 PANELS = {"gflops": "GFLOPs per image", "latency_ms": "measured latency of one image (ms)"}
+
+
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
+    """See `figures.plotting`."""
+    of = {name: about.options[name] for name in ("rivals", "targets")}
+    return draw(given["points"], given["summary"], **of, **about.of_experiment)
 
 
 @style.themed
@@ -67,8 +76,8 @@ def draw(
     compared = schedules.compared_runs(summary, list(rivals))
     summary = compared[compared["split"] == split]
     entries = model_entries(shown, summary, rivals, targets)
-    curves = {name: point_words.curve(shown, name) for name in point_words.criteria_of(shown)}
-    used = point_words.criterion_in_use(shown)
+    curves = {name: point_words.curve(shown, name) for name in criteria_of(shown)}
+    used = point_words.criterion_in_use(shown, TARGETS)
     panels = [column for column in PANELS if measured(column, curves, entries)]
     limits = accuracy_limits([*curves.values(), *(e.rows for e in entries if e.look is not RIVAL)])
     rivals_at = [e.mean("accuracy") * 100 for e in entries if e.look is RIVAL]

@@ -1,1 +1,13 @@
-"""Figures of methods whose tokens leave."""
+"""What the methods whose tokens leave show together."""
+
+from frugalvit.figures.figure import Figure
+
+FIGURES = (
+    Figure(
+        "token_table",
+        "frugalvit.methods.tokens.figures.token_table",
+        ("summary", "all_points", "costs", "metrics"),
+        "adaptive tokens and their rivals as a table",
+        page="tokens.html",
+    ),
+)

@@ -1,22 +1,29 @@
 """Adaptive tokens and their rivals in numbers: accuracy, depth, operations, measured time, as HTML."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 import pandas as pd
 
-from frugalvit.figures import (
-    comparison,
-    point_words,
-    schedules,
-    tables,
-)
-from frugalvit.figures.comparison import FULL, MASKED
+from frugalvit.figures import comparison, schedules, tables
+from frugalvit.figures.about import About
+from frugalvit.figures.comparison import is_masked
+from frugalvit.figures.looks import Looks, read_looks
+from frugalvit.figures.point_words import value_name
 from frugalvit.figures.style import DASH
+from frugalvit.operating_point import FULL, Point, is_chosen, point_of, points_of
 
 POINT_COLUMNS = (*comparison.POINT_COLUMNS, "threshold")
 METRICS_COLUMNS = ("run", "split", "batch_accuracy", "batch_macro_f1", "batch_size")
+NEEDS = {
+    "summary": comparison.SUMMARY_COLUMNS,
+    "all_points": POINT_COLUMNS,
+    "costs": comparison.COST_COLUMNS,
+    "metrics": METRICS_COLUMNS,
+}
+# How tokens that have left are treated, where a setting says it.
+WAYS = {"packed": "packed: halted tokens removed", "masked": "masked: all computed"}
 TIMES = "\N{MULTIPLICATION SIGN}"
 STYLE = """
 body { font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; margin: 24px; }
@@ -45,6 +52,19 @@ class Row:
     look: str = ""  # class of the HTML row
 
 
+def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
+    """See `figures.plotting`."""
+    return draw(
+        given["all_points"],
+        given["summary"],
+        given["costs"],
+        given["metrics"],
+        study=about.study,
+        experiments=about.options["experiments"],
+        looks=read_looks(about.options["methods"]),
+    )
+
+
 def draw(
     points: pd.DataFrame,
     summary: pd.DataFrame,
@@ -53,6 +73,7 @@ def draw(
     *,
     study: str,
     experiments: Sequence[str],
+    looks: Looks,
 ) -> str:
     """A whole HTML page: a row for each way to run each experiment, in the order given.
 
@@ -66,12 +87,19 @@ def draw(
         metrics: `METRICS_COLUMNS`; runs may be absent.
         study: its name.
         experiments: to show.
+        looks: of their methods.
     """
     split, own = tables.shown_split(summary[summary["experiment"].isin(list(experiments))])
     rows = [
         row
         for name in experiments
-        for row in rows_of(name, points, own, costs, metrics[metrics["split"] == split], split)
+        for row in rows_of(
+            points[(points["experiment"] == name) & (points["split"] == split)],
+            schedules.compared_runs(own, [name]),
+            costs,
+            metrics[metrics["split"] == split],
+            (name, looks),
+        )
     ]
     batches = sorted({int(size) for row in rows for size in row.times["batch_size"].unique()})
     body = []
@@ -88,33 +116,34 @@ def draw(
 
 
 def rows_of(
-    experiment: str,
     points: pd.DataFrame,
-    summary: pd.DataFrame,
+    runs: pd.DataFrame,
     costs: pd.DataFrame,
     metrics: pd.DataFrame,
-    split: str,
+    of: tuple[str, Looks],
 ) -> list[Row]:
-    """The rows of one experiment; none if it has no results on the split."""
-    own = points[(points["experiment"] == experiment) & (points["split"] == split)]
-    if own.empty:
-        runs = schedules.compared_runs(summary, [experiment])
-        if runs.empty:
-            return []
+    """The rows of one experiment, from its operating points or its runs; none if it has no results.
+
+    `of` is its name, and the looks of all methods.
+    """
+    experiment, looks = of
+    if points.empty and runs.empty:
+        return []
+    if points.empty:
         of_runs = costs[costs["run"].isin(runs["run"])]
         first = of_runs["model"] == of_runs.groupby("run")["model"].transform("first")
         times = with_full(of_runs[first], of_runs.iloc[:0])
         answers = with_batches(runs.assign(gflops=single_gflops(times, runs["run"])), metrics)
         return [Row(experiment, "plain model", answers, times)]
-    of_runs = costs[costs["run"].isin(own["run"])]
+    of_runs = costs[costs["run"].isin(points["run"])]
     full = of_runs[of_runs["model"] == FULL]
-    used = point_words.is_chosen(own) & (own["setting"] != MASKED)
+    masked = is_masked(points, looks)
     rows = []
-    for wanted, look in ((used, "used"), (own["setting"] == MASKED, "")):
-        answers = with_share(own[wanted], full)
+    for wanted, look in ((is_chosen(points) & ~masked, "used"), (masked, "")):
+        answers = with_share(points[wanted], full)
         if len(answers):
             times = with_full(times_of(answers, of_runs), full)
-            words = way(answers.iloc[0])
+            words = way(point_of(answers.iloc[0]))
             rows.append(Row(experiment, words, with_batches(answers, metrics), times, look))
     if len(full):
         counted = full[full["batch_size"] == 1].drop_duplicates("run")[["run", "gflops"]]
@@ -123,30 +152,19 @@ def rows_of(
     return rows
 
 
-def way(point: pd.Series) -> str:
-    """An operating point in words: 'packed, eps 0.01', 'r 4', 'budget 0.5'."""
-    name, value = point["setting"], point["value"]
-    if name in ("packed", MASKED):
-        name = {"packed": "packed: halted tokens removed", MASKED: "masked: all computed"}[name]
-        return f"{name}, eps {value:g}"
-    return name if pd.isna(value) else f"{name} {value:g}"
+def way(point: Point) -> str:
+    """An operating point in words: 'packed: halted tokens removed, eps 0.01', 'r 4', 'budget 0.5'."""
+    if point.setting not in WAYS:
+        return point.name
+    return f"{WAYS[point.setting]}, {replace(point, setting=value_name(point.setting)).name}"
 
 
 def times_of(answers: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the cost tables that are of the runs' operating points.
-
-    They are called after the setting and its value; those of early exits after their threshold.
-    """
-    parts = []
-    for point in answers.to_dict("records"):
-        if pd.isna(point["threshold"]):
-            name = f"{point['setting']} {point['value']:g}"
-        elif point["threshold"] == float("inf"):
-            name = FULL
-        else:
-            name = f"{point['criterion']} >= {point['threshold']:.9g}"
-        parts.append(costs[(costs["run"] == point["run"]) & (costs["model"] == name)])
-    return pd.concat(parts)
+    """Rows of the cost tables that are of the runs' operating points."""
+    return pd.concat(
+        costs[(costs["run"] == run) & (costs["model"] == point.model)]
+        for run, point in zip(answers["run"], points_of(answers))
+    )
 
 
 def with_full(times: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""What tests add to a copy of the repository, to follow docs/architecture.md literally."""

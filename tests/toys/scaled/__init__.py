@@ -1,0 +1,1 @@
+"""A toy method: fine-tuning with one more number, the scale of the logits."""

@@ -1,0 +1,65 @@
+"""What a job is told of the configuration: what it depends on, and nothing else of it."""
+
+from typing import Any
+
+from frugalvit.config.study import Study
+
+SHAPE = ("method", "dropout", "stochastic_depth")  # settings that decide any model's shape
+
+
+def training(study: Study, run: str) -> dict[str, Any]:
+    """Everything that a run's training depends on."""
+    own = study.runs[run]
+    return {
+        "run": own.id,
+        "experiment": own.experiment,
+        "settings": own.settings,
+        "candidates": list(own.candidates),
+        "views": own.feature_sets,
+    }
+
+
+def checked_experiments(study: Study) -> dict[str, dict[str, Any]]:
+    """What the early check reads of each experiment: shape, schedule, and how it is evaluated."""
+    checked = {}
+    for name, experiment in study.experiments.items():
+        first = experiment.final_runs[0]
+        settings = study.runs[first].settings
+        shape = (*SHAPE, *study.method_of(first).shape)
+        checked[name] = {
+            "settings": {
+                **{key: settings[key] for key in shape},
+                "keep_blocks": experiment.keep_blocks,
+            },
+            "schedule": [
+                {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
+            ],
+            "splits": experiment.splits,
+            "evaluation": experiment.evaluation,
+        }
+    return checked
+
+
+def point_identity(study: Study, run: str) -> dict[str, Any]:
+    """What names the run of an operating point, and how its points are made."""
+    experiment = study.experiment_of(run)
+    return {
+        "experiment": experiment.name,
+        "run": run,
+        "seed": study.runs[run].seed,
+        "method": experiment.method,
+        "evaluation": experiment.evaluation,
+    }
+
+
+def search(study: Study, experiment: str) -> dict[str, Any]:
+    """The grid's points, and the point and seed of each search run."""
+    searched = study.experiments[experiment]
+    runs = [study.runs[run] for run in searched.search_runs]
+    return {
+        "points": searched.points,
+        "runs": [
+            {"run": run.id, "point": run.point, "seed": run.seed, "keep": run.settings["keep"]}
+            for run in runs
+        ],
+    }

@@ -1,0 +1,86 @@
+"""What a comparison draws in one look: an experiment's points, with its words and its place."""
+
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from frugalvit.figures.comparison import MASKED, PLAIN, ROLES, SHALLOWER
+from frugalvit.figures.looks import OTHER, Looks, MethodLook
+from frugalvit.figures.point_words import value_name
+from frugalvit.figures.style import GREEN
+from frugalvit.operating_point import point_of
+
+FIRST_BLOCKS = ("^", GREEN)  # marker and colour of models cut after their first blocks
+ONLY_MASKED = ("X", "#B0765A")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One experiment's points in one look, cheapest first; `rows` are of `over_seeds`."""
+
+    experiment: str
+    method: MethodLook
+    role: str  # of `comparison.ROLES`
+    rows: pd.DataFrame
+    blocks: int | None  # that its model keeps; None for all
+    place: int  # among the experiments of its method and role
+    alone: bool  # no other experiment is of these
+
+    @property
+    def look(self) -> tuple[str, str]:
+        """Marker and colour."""
+        special = {SHALLOWER: FIRST_BLOCKS, MASKED: ONLY_MASKED}
+        return special.get(self.role, (self.method.marker, self.method.color))
+
+    @property
+    def main(self) -> pd.Series:
+        """The point in use: the chosen one, else the middle one."""
+        chosen = self.rows[self.rows["chosen"]]
+        return chosen.iloc[0] if len(chosen) else self.rows.iloc[len(self.rows) // 2]
+
+    @property
+    def label(self) -> str:
+        """Beside the marks and in the table: the method, lettered where it has several experiments."""
+        if self.role == SHALLOWER:
+            return f"first {self.blocks}"
+        name = "masked" if self.role == MASKED else self.method.label
+        return name if self.alone else f"{name} {string.ascii_lowercase[self.place % 26]}"
+
+    @property
+    def words(self) -> str:
+        """In the table: 'early (early exits, budget 0.5)'."""
+        kind = self.method.words
+        if self.role == SHALLOWER:
+            kind = f"first {self.blocks} block{'' if self.blocks == 1 else 's'} alone"
+        elif self.role == MASKED:
+            kind = f"{self.method.label}, masked only"
+        if self.role in (PLAIN, SHALLOWER):
+            return f"{self.experiment} ({kind})"
+        point = point_of(self.main)
+        named = replace(point, setting=value_name(point.setting)).name
+        return f"{self.experiment} ({kind}, {named})"
+
+
+def series_of(
+    table: pd.DataFrame, experiments: Mapping[str, int | None], looks: Looks
+) -> list[Series]:
+    """The series of a table of `over_seeds`: plain ones first, then method by method."""
+    methods, listed = [*looks], list(experiments)
+
+    def order(key: tuple[str, str, str]) -> tuple[int, ...]:
+        experiment, method, role = key
+        adapts = role not in (PLAIN, SHALLOWER)
+        place = methods.index(method) if adapts and method in looks else len(methods)
+        return adapts, place if adapts else 0, ROLES.index(role), listed.index(experiment)
+
+    groups = table.sort_values("gflops", kind="stable").groupby(["experiment", "method", "role"])
+    keys = sorted(groups.groups, key=order)
+    found = []
+    for experiment, method, role in keys:
+        same = [other for other, *kind in keys if kind == [method, role]]
+        rows = groups.get_group((experiment, method, role))
+        kind = (looks.get(method, OTHER), role, rows, experiments[experiment])
+        found.append(Series(experiment, *kind, same.index(experiment), len(same) == 1))
+    return found

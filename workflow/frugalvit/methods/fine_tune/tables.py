@@ -1,0 +1,16 @@
+"""What the evaluation of a plain model writes: its answers and their metrics."""
+
+from typing import Any
+
+from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
+from frugalvit.evaluation.tested import TestedRun
+
+
+def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
+    """Answer each split; see `methods.method.TablesPart`."""
+    tables, metrics = [], {}
+    for split in run.splits:
+        logits, labels = run.logits(split)
+        tables.append(predictions(run.ids(split), split, logits, labels))
+        metrics[split] = classification_metrics(logits, labels) | batch_averages(logits, labels)
+    return run.answered(tables, metrics)

@@ -1,0 +1,17 @@
+"""What can be refused as soon as there is a base."""
+
+from typing import Any
+
+from torchvision.models import VisionTransformer
+
+from frugalvit.errors import within
+from frugalvit.methods.method import CheckedData
+from frugalvit.methods.token_merging.points import models
+
+
+def check(
+    model: VisionTransformer, data: CheckedData, settings: dict[str, Any], how: dict[str, Any]
+) -> None:
+    """Make the model of each point; see `methods.method.CheckPart`."""
+    with within(data.at):
+        models(model, how)

@@ -1,0 +1,5 @@
+"""Figures of merging tokens: those of all methods whose tokens leave."""
+
+from frugalvit.methods.tokens.figures import FIGURES
+
+__all__ = ["FIGURES"]

@@ -1,0 +1,29 @@
+"""What models say whose tokens leave."""
+
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Answers(NamedTuple):
+    """What a point's model says of a set of images."""
+
+    logits: Tensor  # [images, classes]
+    depths: Tensor | None = None  # [images, tokens], where tokens halt
+    halting: Tensor | None = (
+        None  # [images, blocks], of a masked model, which alone has every score
+    )
+
+
+class Leaving(Protocol):
+    """A model that an operating point is of."""
+
+    num_layers: int  # blocks
+
+    def as_answers(self, outputs: Any) -> Answers:
+        """What the model's outputs for a batch say."""
+        ...
+
+    def image_gflops(self, depths: Tensor | None) -> list[float] | float:
+        """GFLOPs of each image by its depths `[images, tokens]`; of any image where all cost alike."""
+        ...

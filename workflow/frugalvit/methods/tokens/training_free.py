@@ -1,0 +1,27 @@
+"""Checks of methods that work on another experiment's runs, and train nothing."""
+
+from frugalvit.errors import ConfigError
+from frugalvit.methods.method import Entry
+
+
+def check_training_free(entry: Entry, needed: str, example: str, own: tuple[str, ...]) -> None:
+    """Check that there are runs to work on, and no key of training.
+
+    Args:
+        entry: of the experiment.
+        needed: the method's key that has no default.
+        example: of its value.
+        own: all of the method's keys.
+
+    Raises:
+        ConfigError: one line that names the key and the remedy.
+    """
+    at, raw, method = entry.at, entry.raw, entry.raw["method"]
+    if not raw.get("from"):
+        raise ConfigError(f"{at}.from: missing; {method} works on the runs of another experiment")
+    allowed = {"method", "from", "seeds", "splits", *own}
+    for key in raw:
+        if key not in allowed:
+            raise ConfigError(f"{at}.{key}: {method} trains nothing; remove it")
+    if needed not in raw:
+        raise ConfigError(f"{at}.{needed}: missing; {method} needs it, e.g. {example}")
