@@ -8,6 +8,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -21,9 +23,10 @@ from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
 
+import frugalvit
 from frugalvit.data.folders import list_folder, listing_digest
 from frugalvit.data.prepare import prepare
-from frugalvit.data.sources import caltech256, fashion_mnist
+from frugalvit.data.sources import all_sources, caltech256, fashion_mnist
 from frugalvit.data.sources.all_sources import source_stamp
 from frugalvit.data.sources.listing import download, list_items
 from frugalvit.data.store import Store
@@ -471,3 +474,20 @@ def test_an_archive_by_its_address(tmp_path, publisher):
         assert download(dataset, tmp_path / "raw")["files"][0]["file"] == "set 1.tar"
         assert len(listed(dataset, tmp_path / "raw")) == 2
     assert len(requests) == 1
+
+
+def test_the_configuration_asks_every_source_without_heavy_packages():
+    """Snakemake imports them before each run and in each of its jobs."""
+    code = (
+        "import sys; from frugalvit.data.sources.all_sources import SOURCES, source; "
+        "[source(name) for name in SOURCES]; "
+        "sys.exit(bool({'torch', 'torchvision', 'sklearn', 'pandas', 'PIL'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(frugalvit.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def test_every_file_of_a_source_is_in_the_registry():
+    folder = Path(all_sources.__file__).parent
+    written = {path.stem for path in folder.glob("*.py") if "\nSOURCE = " in path.read_text()}
+    assert written == set(all_sources.SOURCES)

@@ -1,5 +1,6 @@
 # Paths that several rules share, and what they look up of a run.
 from frugalvit.config import job_params
+from frugalvit.data.sources.all_sources import module_of
 from frugalvit.methods import registry
 
 SPLITS = ["train", "valid", "test"]
@@ -129,3 +130,10 @@ def training_digest(run):
     read = {STUDY.experiment_of(other).method for other in others if other}
     own = parts([STUDY.experiment_of(run).method], "model", "objective")
     return digest("train_run", [*own, *parts(read, "model")])
+
+
+def source_digest(script):
+    """Of a script and of the file of its dataset's source alone."""
+    return lambda wildcards: digest(
+        script, [module_of(STUDY.datasets[wildcards.dataset]["source"])]
+    )

@@ -27,7 +27,7 @@ rule download_dataset:
         },
         # The state of a user's own folder or archive, so that a changed file is noticed.
         stamp=lambda wildcards: source_stamp(STUDY.datasets[wildcards.dataset]),
-        digest=digest("download_dataset"),
+        digest=source_digest("download_dataset"),
     script:
         "../scripts/download_dataset.py"
 
@@ -49,7 +49,7 @@ rule prepare_dataset:
         runtime=growing(120),
     params:
         dataset=lookup(within=STUDY.datasets, dpath="{dataset}"),
-        digest=digest("prepare_dataset"),
+        digest=source_digest("prepare_dataset"),
     script:
         "../scripts/prepare_dataset.py"
 

@@ -6,7 +6,7 @@ from frugalvit.errors import ConfigError
 
 def collect_datasets(config: dict, mirror: str | None) -> dict[str, dict]:
     """The study's datasets by name, their settings checked and completed; its own first."""
-    found = {}
+    found: dict[str, dict] = {}
     pretrain = config["base"]["pretrain"] if config["base"]["source"] == "pretrain" else None
     parts = [("dataset", config["dataset"])]
     if pretrain:

@@ -7,12 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from frugalvit.files import (
-    atomic_path,
-    write_csv,
-    write_json,
-)
-from frugalvit.data.items import SPLITS, Item
 from frugalvit.data.arrays import (
     Outcome,
     Square,
@@ -20,9 +14,15 @@ from frugalvit.data.arrays import (
     decode_into,
     keep_rows,
 )
+from frugalvit.data.items import SPLITS, Item
 from frugalvit.data.sources.listing import list_items
 from frugalvit.data.store import COLUMNS
 from frugalvit.errors import DataError
+from frugalvit.files import (
+    atomic_path,
+    write_csv,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE.parent / "scripts"
 # Around a job's work, or only where its parts are looked up: nothing of it reaches a number.
-PLUMBING = ("jobs", "methods/registry.py", "methods/method.py", "figures/figure.py")
+PLUMBING = (
+    "jobs",
+    "methods/registry.py",
+    "methods/method.py",
+    "figures/figure.py",
+    "data/sources/all_sources.py",
+    "data/sources/source.py",
+)
 
 
 def script_digest(script: str, modules: Iterable[str] = ()) -> str:

@@ -19,7 +19,12 @@ SOURCES = (
 @cache
 def source(name: str) -> Source:
     """What a source answers."""
-    return import_module(f"frugalvit.data.sources.{name}").SOURCE
+    return import_module(module_of(name)).SOURCE
+
+
+def module_of(name: str) -> str:
+    """Dotted name of a source's file, for the digest of what runs it."""
+    return f"{__package__}.{name}"
 
 
 def source_stamp(dataset: dict) -> str:

@@ -29,13 +29,14 @@ def list_digits(dataset: Dataset, raw: Path) -> Listed:
         drawn = scattered_digits.draw(dataset["digits"], split, wanted)
         for row, image in enumerate(drawn.images):
             scan, view = drawn.source_digit[row], drawn.view[row]
+            left, top, right, bottom = map(float, drawn.boxes[row])
             listing.items.append(
                 Item(
                     file=f"{split}/scan_{scan:04d}_view_{view:03d}",
                     split=split,
                     class_key=str(drawn.labels[row]),
                     image=image,
-                    box=tuple(float(edge) for edge in drawn.boxes[row]),
+                    box=(left, top, right, bottom),
                     group=f"scan_{scan:04d}",
                 )
             )

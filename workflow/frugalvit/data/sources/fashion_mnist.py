@@ -1,7 +1,8 @@
 """FashionMNIST, from its publisher or from Debian's package `dataset-fashion-mnist`.
 
-The package is compared by content: its gz files are compressed anew, so that their checksums are not the publisher's; what
-is inside is the same to the byte. The sums below are of the four uncompressed idx files.
+The package is compared by content: its gz files are compressed anew, so that their checksums are
+not the publisher's; what is inside is the same to the byte. The sums below are of the four
+uncompressed idx files.
 """
 
 import gzip

@@ -47,7 +47,7 @@ class Published:
     open: "Callable[[Path, bool], Opened]"  # each split's dataset, downloaded or not
     listing: "Callable[[Opened], Listing]"  # with torchvision's labels, its `val` named valid
     packaged: Callable[[Path, Path | None], list[dict[str, str]] | None] = _not_packaged
-    """Unpack it from a package of this machine; its files and checksums, None where there is none."""
+    """Unpack it from a package of this machine; its files and checksums, None where it has none."""
 
     @property
     def source(self) -> Source:

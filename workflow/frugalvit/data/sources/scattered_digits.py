@@ -93,7 +93,9 @@ def _scatter(
     smallest, largest = settings["size"]
     size = int(random.integers(smallest, min(largest, canvas) + 1))
     left, top = random.integers(0, canvas - size + 1, 2)
-    ink = Image.fromarray((scan * (255 / 16)).astype(np.uint8)).resize((size, size), Image.BICUBIC)
+    ink = Image.fromarray((scan * (255 / 16)).astype(np.uint8)).resize(
+        (size, size), Image.Resampling.BICUBIC
+    )
     digit = np.asarray(ink) / 255 * random.uniform(0.75, 1.0)
     window = picture[top : top + size, left : left + size]
     np.maximum(window, digit, out=window)

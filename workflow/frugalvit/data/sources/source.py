@@ -30,11 +30,12 @@ class Source:
     """Where images come from. The configuration imports its file, so heavy packages wait inside."""
 
     fetch: Callable[[Dataset, Path, Path | None], dict[str, Any]]
-    """Bring the files into a folder of this dataset alone, mirror first; returns what the marker says
-    of them, with checksums. Raises DataError."""
+    """Bring the files into a folder of this dataset alone, mirror first; returns what the marker
+    says of them, with checksums. Raises ConfigError, DataError."""
     list: Callable[[Dataset, Path], Listed]
     """List the images of what was fetched. Raises ConfigError, DataError."""
     check: Callable[[Dataset, str, str | None], None] = _nothing
-    """Check and complete the section, whose key is given, before anything runs. Raises ConfigError."""
+    """Check and complete the section, in place, before anything runs; given its key (`dataset`) for
+    messages, and the mirror. Raises ConfigError."""
     stamp: Callable[[Dataset], str] = _no_stamp
     """Checksum that changes with files of the user's own, so that what depends on them reruns."""

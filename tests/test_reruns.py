@@ -1,0 +1,100 @@
+"""Editing a module reruns what uses it: planned jobs of the embedded study, a module a room."""
+
+import pytest
+
+from tests.workflows import copy_workflow, planned, run
+
+pytestmark = pytest.mark.workflow
+HERE = ("--cores", "2", "--resources", "gpu=0")
+# What follows when one method's runs are evaluated anew: of other experiments nothing trains, and
+# nothing is evaluated.
+TABLES = {"summarize", "plot_schedules", "plot_pareto", "tabulate_results", "tabulate_tokens"}
+MEASURED = {"measure_points_s0", "measure_points_s1", "measure_points_s2"}
+SUMMARY = TABLES | {"plot_early_exit"}  # which shows its rivals, from the summary
+OF_AVIT = (
+    SUMMARY | MEASURED | {"evaluate_avit", "plot_avit", "plot_experiment", "check_experiments"}
+)
+OF_EXITS = SUMMARY | MEASURED | {"evaluate_early_exit", "plot_experiment", "check_experiments"}
+FROM_FEATURES = {"extract_features", "train_run", "evaluate_fine_tune", "probe_blocks"}
+# Module -> rules that plan a job, and how many jobs some of them have; of the others any number.
+EDITED = {
+    "jobs/lock.py": (set(), {}),
+    "jobs/progress.py": (set(), {}),
+    "config/study.py": (set(), {}),
+    "methods/method.py": (set(), {}),
+    "methods/registry.py": (set(), {}),
+    "data/sources/all_sources.py": (set(), {}),
+    "data/sources/flowers102.py": (set(), {}),
+    "methods/avit/objective.py": (OF_AVIT | {"train_run"}, {"train_run": 3, "evaluate_avit": 3}),
+    "methods/avit/tables.py": (OF_AVIT, {"evaluate_avit": 3}),
+    "methods/early_exit/criteria.py": (OF_EXITS, {"evaluate_early_exit": 3}),
+    "methods/token_merging/merging.py": (
+        SUMMARY | {"evaluate_token_merging", "measure_points_s0", "plot_experiment"}
+        | {"check_experiments"}, {"evaluate_token_merging": 1},
+    ),
+    "methods/avit/figures/avit_losses.py": ({"plot_avit"}, {"plot_avit": 1}),
+    "figures/confusion.py": ({"plot_experiment"}, {}),
+    "evaluation/summary.py": (SUMMARY, {"summarize": 1}),
+}  # fmt: skip
+# What changes numbers reruns whatever computes with it.
+EVERYWHERE = {
+    "devices/fabric.py": FROM_FEATURES - {"probe_blocks"} | {"evaluate_avit", "measure_cost"},
+    "data/sources/digits.py": {"download_dataset", "prepare_dataset", "train_run"},
+    "data/views.py": FROM_FEATURES,
+    "models/backbone.py": FROM_FEATURES | {"export_base"},
+    "training/loop.py": {"train_run", "evaluate_fine_tune", "evaluate_avit"},
+    "evaluation/metrics.py": {"evaluate_fine_tune", "evaluate_avit", "evaluate_token_pruning"},
+    "methods/fine_tune/objective.py": {"train_run", "evaluate_fine_tune"},
+    "files.py": {"download_dataset", "summarize", "train_run"},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The embedded study as if it had run: every output is there, empty, and recorded."""
+    folder = copy_workflow(tmp_path_factory.mktemp("made"))
+    listed = run(folder, *HERE, "--summary").splitlines()
+    heading = next(n for n, line in enumerate(listed) if line.startswith("output_file\t"))
+    for line in listed[heading + 1 :]:
+        path = folder / line.split("\t")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    run(folder, *HERE, "--touch", "--forceall")
+    assert planned(folder, *HERE) == {}
+    return folder
+
+
+def plan_after(folder, module):
+    """Jobs that an added line of code plans."""
+    path = folder / "workflow" / "frugalvit" / module
+    text = path.read_text()
+    path.write_text(text + "\nADDED = 1\n")
+    try:
+        return planned(folder, *HERE)
+    finally:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize("module", EDITED)
+def test_an_edited_module_reruns_what_uses_it_and_nothing_else(made, module):
+    rules, counts = EDITED[module]
+    plan = plan_after(made, module)
+    assert set(plan) == rules
+    assert {rule: plan[rule] for rule in counts} == counts
+
+
+@pytest.mark.parametrize("module", EVERYWHERE)
+def test_what_changes_numbers_reruns_whatever_computes_with_it(made, module):
+    assert EVERYWHERE[module] <= set(plan_after(made, module))
+
+
+def test_a_comment_or_a_docstring_reruns_nothing(made):
+    path = made / "workflow" / "frugalvit" / "training" / "loop.py"
+    text = path.read_text()
+    path.write_text(
+        text.replace('"""The one training loop', '"""Still the one loop') + "\n# Why.\n"
+    )
+    try:
+        assert planned(made, *HERE) == {}
+    finally:
+        path.write_text(text)
