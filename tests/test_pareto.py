@@ -12,6 +12,7 @@ from frugalvit.figures import (
     style,
 )
 from frugalvit.figures.looks import read_looks
+from frugalvit.figures.ranking import non_dominated
 from frugalvit.figures.shown import look_of
 from frugalvit.methods import registry
 from frugalvit.methods.tokens.figures import token_table
@@ -61,13 +62,23 @@ def test_texts_stay_on_the_page_and_apart(study):
 
 
 def test_a_point_is_dominated_by_one_as_cheap_and_better():
-    cost = pd.Series([1.0, 2.0, 2.0, 3.0, 4.0, np.nan, 1.0])
-    accuracy = pd.Series([0.5, 0.7, 0.6, 0.7, 0.9, 1.0, 0.5])
-    kept = comparison.non_dominated(cost, accuracy)
+    cost = pd.DataFrame({0: [1.0, 2.0, 2.0, 3.0, 4.0, np.nan, 1.0]})
+    accuracy = pd.DataFrame({0: [0.5, 0.7, 0.6, 0.7, 0.9, 1.0, 0.5]})
+    kept = non_dominated(cost, accuracy)
     # Equal points do not dominate each other; a point without a cost is none.
     assert kept.tolist() == [True, True, False, False, True, False, True]
-    more = comparison.non_dominated(cost, accuracy, less=False)
+    more = non_dominated(cost, accuracy, less=False)
     assert more.tolist() == [False, False, False, False, True, False, False]
+
+
+def test_points_are_compared_on_the_seeds_that_both_have():
+    nan = np.nan
+    # The second has the lucky seed alone: its mean is best, but on that seed the first is better.
+    accuracy = pd.DataFrame([[0.9, 0.6], [0.8, nan], [nan, 0.65], [0.7, nan]])
+    cost = pd.DataFrame([[1.0, 1.0], [1.0, nan], [nan, 1.0], [0.5, nan]])
+    assert non_dominated(cost, accuracy).tolist() == [False, False, True, True]
+    apart = pd.DataFrame([[0.9, nan], [nan, 0.1]])
+    assert non_dominated(apart * 0 + 1, apart).all(), "without a common seed neither is better"
 
 
 def test_times_are_shares_of_the_model_timed_beside():

@@ -48,13 +48,14 @@ def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page()
     def point(setting, value, threshold, chosen, **measured):
         row = {"run": "early-s0", "seed": 0, "split": "test", "n": 10, "macro_f1": 0.4}
         row |= {"setting": setting, "value": value, "threshold": threshold, "chosen": chosen}
+        row |= {"experiment": "early", "method": "early_exit", "params_m": 5.0}
         return row | {"criterion": None if setting == "full" else "confidence"} | measured
 
     used = {"accuracy": 0.8, "gflops": 1.0, "latency_ms": 2.0, "images_per_s": 1500.0}
     full = {"accuracy": 0.9, "gflops": 2.0, "latency_ms": 3.5, "images_per_s": 800.0}
     points = pd.DataFrame(
         [
-            point("full", None, float("inf"), False, **full),
+            point("full", None, float("inf"), False, **full | {"params_m": 4.0}),
             point("budget", 0.5, 0.7, True, **used),
             point("drop", 0.01, 0.9, False, **used | {"accuracy": 0.85}),
             point("confidence", 0.5, 0.7, False, **used),
@@ -63,21 +64,23 @@ def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page()
     cost = pd.concat([COST.assign(model="full"), COST.assign(model="confidence", params_m=5.0)])
     run = {"run": "early-s0", "experiment": "early", "seed": 0, "point": None}
     runs = [(run, {"test": METRICS | {"accuracy": 0.8}}, CARD | {"method": "early_exit"})]
-    table = summarize("study", runs, {"early-s0": cost}, {}, points, 32).set_index("experiment")
-    assert list(table.index) == ["early", "early:full", "early:drop 0.01"]
-    assert table["accuracy"].tolist() == [0.8, 0.9, 0.85]
-    assert table["gflops"].tolist() == [1.0, 2.0, 1.0]
-    assert table["params_m"].tolist() == [5.0, 4.0, 5.0]
-    page = results_table.draw(table.reset_index(), ["early"])
-    assert "early:drop 0.01" in page
-    other = table.reset_index().replace({"experiment": {"early": "other"}})
-    assert "early:full" not in results_table.draw(other, ["other"])
+    table = summarize("study", runs, {"early-s0": cost}, {}, points, 32)
+    assert table["experiment"].tolist() == ["early"], "one row a run and split"
+    used = table.iloc[0]
+    assert (used["accuracy"], used["gflops"], used["params_m"]) == (0.8, 1.0, 5.0)
+    page = results_table.draw(table, ["early"], points)
+    assert "early: drop 0.01" in page
+    assert "early: full" in page
+    assert "confidence" not in page, "a curve's points are no rows"
+    other = table.assign(experiment="other", run="other-s0")
+    assert "early: full" not in results_table.draw(other, ["other"], points)
 
 
 def test_settings_of_tokens_that_leave_have_rows_of_their_own():
     def point(name, setting, value, chosen, gflops):
         row = {"run": f"{name}-s0", "seed": 0, "split": "test", "n": 10, "macro_f1": 0.4}
         row |= {"setting": setting, "value": value, "threshold": float("nan"), "chosen": chosen}
+        row |= {"experiment": name, "method": "any", "params_m": 4.0}
         return row | {"accuracy": 0.8, "gflops": gflops, "latency_ms": 2.0, "images_per_s": 9.0}
 
     points = pd.DataFrame(
@@ -101,16 +104,30 @@ def test_settings_of_tokens_that_leave_have_rows_of_their_own():
         for name, method in methods.items()
     ]
     costs = {f"{name}-s0": cost for name in methods}
-    table = summarize("study", runs, costs, {}, points, 32).set_index("experiment")
-    assert table["gflops"].to_dict() == {
-        "halting": 1.5, "halting:masked": 2.0, "halting:eps 0.25": 1.0,
-        "merged": 1.2, "merged:r 2": 1.6, "pruned": 1.3,
-    }  # fmt: skip
-    assert table["params_m"].eq(4.0).all(), "no new weights"
-    assert table["run"]["halting:masked"] == "halting-s0:masked"
-    page = results_table.draw(table.reset_index(), ["halting"])
-    assert "halting:eps 0.25" in page
+    table = summarize("study", runs, costs, {}, points, 32)
+    gflops = dict(zip(table["experiment"], table["gflops"]))
+    assert gflops == {"halting": 1.5, "merged": 1.2, "pruned": 1.3}
+    page = results_table.draw(table, ["halting"], points)
+    assert "halting: eps 0.25" in page
+    assert "halting: masked 0.01" in page
     assert "merged" not in page
+
+
+def test_rows_of_fewer_seeds_are_not_ranked_but_compared_on_the_seeds_of_both():
+    page = results_table.draw(
+        summary_of(
+            ("three", None, 0, {"test": {"accuracy": 0.9}}),
+            ("three", None, 1, {"test": {"accuracy": 0.6}}),
+            ("three", None, 2, {"test": {"accuracy": 0.6}}),
+            ("lucky", None, 0, {"test": {"accuracy": 0.85}}),
+        ),
+        None,
+    )
+    rows = page.split("<tr")[2:]
+    assert [row.split("<td>")[1].split("<")[0] for row in rows] == ["three", "lucky"]
+    assert "class='best'" in rows[0] and "class='fewer'" in rows[1]
+    assert "-5.0 (seed 0)" in rows[1], "though its mean is 15 points above"
+    assert "have fewer seeds than the others" in page
 
 
 def test_the_page_marks_the_best_of_each_test_set():
@@ -119,6 +136,7 @@ def test_the_page_marks_the_best_of_each_test_set():
             ("weak", None, 0, {"test": {"accuracy": 0.5}}),
             ("weak", None, 1, {"test": {"accuracy": 0.7}}),
             ("strong", None, 0, {"test": {"accuracy": 0.9}}),
+            ("strong", None, 1, {"test": {"accuracy": 0.8}}),
             ("swapped", None, 0, {"test": {"accuracy": 0.99, "n": 3}}),
         ),
         None,

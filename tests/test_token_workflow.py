@@ -25,24 +25,20 @@ def test_tokens_that_leave_have_their_rows_in_the_tables(finished):
     assert set(zip(used["setting"], used["value"])) == {("packed", 0.01), ("r", 2), ("keep", 0.6)}
 
     summary = pd.read_csv(results / "summary.csv")
-    names = set(summary["experiment"])
-    assert {
-        "halting",
-        "halting:masked",
-        "halting:eps 0.3",
-        "merged",
-        "merged:r 1",
-        "pruned",
-    } <= names
+    assert not summary.duplicated(["run", "split"]).any()
     tested = summary[summary["split"] == "test"].set_index("run")
+    of_test = points[points["split"] == "test"].set_index(["run", "setting", "value"])
     full = tested["gflops"]["frozen-s0"]
     for name in ("halting-s0", "halting-s1"):
-        packed, masked = tested.loc[name], tested.loc[f"{name}:masked"]
-        assert tested["gflops"][f"{name}:eps 0.3"] < packed["gflops"] < full
+        packed, masked = tested.loc[name], of_test.loc[(name, "masked", 0.01)]
+        assert of_test["gflops"][name, "eps", 0.3] < packed["gflops"] < full
+        assert packed["gflops"] == of_test["gflops"][name, "packed", 0.01]
         assert masked["gflops"] == pytest.approx(full)
         assert masked["accuracy"] == packed["accuracy"]
         assert packed["params_m"] == pytest.approx(tested["params_m"]["frozen-s0"])
-    assert tested["gflops"]["merged-s0"] < tested["gflops"]["merged-s0:r 1"] < full
+    assert tested["gflops"]["merged-s0"] < of_test["gflops"]["merged-s0", "r", 1] < full
+    page = (results / "summary.html").read_text()
+    assert all(f"<td>{name}</td>" in page for name in ("halting: eps 0.3", "merged: r 1"))
     assert tested["gflops"]["pruned-s0"] < full
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 COLUMNS = [
     "experiment", "run", "seed", "method", "setting", "value", "split", "n", "accuracy",
     "macro_f1", "gflops", "latency_ms", "images_per_s", "mean_depth", "exit_histogram",
-    "criterion", "threshold", "latency_p95_ms", "chosen", "note",
+    "criterion", "threshold", "latency_p95_ms", "chosen", "note", "params_m",
 ]  # fmt: skip
 # What an evaluation knows of a point; which run it is of, and its times, are joined later.
 EVALUATED = COLUMNS[4:]
@@ -106,13 +106,3 @@ def read_points(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Operating points of several runs as one table with `COLUMNS`; no rows without files."""
     tables = [pd.read_csv(path) for path in paths]
     return pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)
-
-
-def row_name(owner: str, point: Point) -> str:
-    """What a table calls a point of an experiment or run beside the owner: `early_exit:budget 0.5`."""
-    return f"{owner}:{point.setting if point.setting == 'masked' else point.name}"
-
-
-def owner_of(name: str) -> str:
-    """The experiment or run of a `row_name`, or of the owner's own name."""
-    return name.partition(":")[0]

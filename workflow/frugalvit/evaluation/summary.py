@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from frugalvit.operating_point import FULL, Point, points_of, row_name
+from frugalvit.operating_point import is_chosen
 
 COLUMNS = [
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
@@ -20,10 +20,9 @@ def summarize(
     points: pd.DataFrame,
     throughput_batch: int,
 ) -> pd.DataFrame:
-    """One row a run and split, in the order of the runs; after it those of its other targets.
+    """One row a run and split, in the order of the runs.
 
-    An adaptive run's own row is its operating point in use. Its other targets have rows of their
-    own, called `operating_point.row_name`.
+    An adaptive run's row is its operating point in use; its others stand among the points alone.
 
     Args:
         study: its name.
@@ -38,51 +37,28 @@ def summarize(
         false for the others of a search, empty for experiments without one; columns without a
         meaning are empty.
     """
+    used = points[is_chosen(points)].set_index(["run", "split"])
     rows = []
     for run, metrics, card in runs:
-        own = points[points["run"] == run["run"]]
         plain = _plain_cost(costs.get(run["run"]), throughput_batch)
-        adapted = costs[run["run"]]["params_m"].max() if len(own) else None
-        trained = {
-            "method": card["method"],
-            "train_seconds": card["train_seconds"],
-            "peak_memory_mb": card["peak_memory_mb"],
-            "device": card["device"],
-        }
-        targets = [
-            (point, row | _point_cost(point, row, adapted, plain))
-            for point, row in zip(points_of(own), own.to_dict("records"))
-            if not point.of_curve and row["split"] in metrics
-        ]
-        used = {row["split"]: row for point, row in targets if point.chosen}
         for split, values in metrics.items():
-            measured = {key: used[split][key] for key in COST} if split in used else {}
+            at = (run["run"], split)
             rows.append(
                 {
                     "study": study,
                     "experiment": run["experiment"],
                     "run": run["run"],
+                    "method": card["method"],
                     "seed": run["seed"],
                     "split": split,
                     **{key: values[key] for key in ("n", "accuracy", "macro_f1", "loss", "ece")},
-                    **plain,
-                    **measured,
-                    **trained,
+                    **(used.loc[at, list(COST)].to_dict() if at in used.index else plain),
+                    "train_seconds": card["train_seconds"],
+                    "peak_memory_mb": card["peak_memory_mb"],
+                    "device": card["device"],
                     "selected": _selected(run, choices),
                 }
             )
-        for point, row in targets:
-            if not point.chosen:
-                kept = ("seed", "split", "n", "accuracy", "macro_f1", *COST)
-                rows.append(
-                    {
-                        "study": study,
-                        "experiment": row_name(run["experiment"], point),
-                        "run": row_name(run["run"], point),
-                        **{key: row[key] for key in kept},
-                        **trained,
-                    }
-                )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -101,12 +77,6 @@ def metrics_table(runs: list[tuple[dict, dict, dict]]) -> pd.DataFrame:
         for run, metrics, _ in runs
         for split, values in metrics.items()
     )
-
-
-def _point_cost(point: Point, row: dict, adapted: float | None, plain: dict) -> dict:
-    """`COST` of a point; the plain model needs no other weights than its own."""
-    params = plain["params_m"] if point.model == FULL else adapted
-    return {**{key: row[key] for key in COST[:3]}, "params_m": params}
 
 
 def _plain_cost(table: pd.DataFrame | None, throughput_batch: int) -> dict:

@@ -74,7 +74,7 @@ def cost_table(rows: list[dict], points: pd.DataFrame, card: dict[str, Any]) -> 
 
 
 def with_times(points: pd.DataFrame, costs: pd.DataFrame, throughput_batch: int) -> pd.DataFrame:
-    """Operating points with their measured latency (batch 1) and throughput filled in."""
+    """Operating points with what was measured: latency (batch 1), throughput, parameters."""
     names = model_names(points)
     single = costs[costs["batch_size"] == 1].set_index("model")
     batched = costs[costs["batch_size"] == throughput_batch].set_index("model")
@@ -82,5 +82,6 @@ def with_times(points: pd.DataFrame, costs: pd.DataFrame, throughput_batch: int)
         latency_ms=single["latency_ms"].reindex(names).to_numpy(),
         latency_p95_ms=single["latency_p95_ms"].reindex(names).to_numpy(),
         images_per_s=batched["images_per_s"].reindex(names).to_numpy(),
+        params_m=single["params_m"].reindex(names).to_numpy(),
     )
     return timed.reindex(columns=COLUMNS)

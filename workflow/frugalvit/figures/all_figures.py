@@ -94,7 +94,7 @@ GROUPS = (
             Figure(
                 "results_table",
                 HOME + "results_table",
-                ("summary", "predictions"),
+                ("summary", "all_points", "predictions"),
                 "results as a table",
                 page="summary.html",
             ),

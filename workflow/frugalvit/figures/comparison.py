@@ -7,7 +7,6 @@ plain experiments.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from frugalvit.figures import point_words, schedules
@@ -59,6 +58,7 @@ SHARES = ("gflops", "latency_ms", "images_per_s")
 # What a row is: the whole network, its first blocks, an operating point, one that saves nothing.
 PLAIN, SHALLOWER, ADAPTIVE, MASKED = "plain", "shallower", "adaptive", "masked"
 ROLES = (PLAIN, SHALLOWER, ADAPTIVE, MASKED)
+POINT = ["experiment", "method", "role", "setting", "value", "chosen", "joined"]  # what names one
 
 
 def costs_at(rows: pd.DataFrame, throughput_batch: int) -> pd.Series:
@@ -183,11 +183,10 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     curve would jump with the runs that it is of.
     """
     counts = rows.groupby(["experiment", "role"])["run"].nunique()
-    keys = ["experiment", "method", "role", "setting", "value", "chosen", "joined"]
     parts = []
-    for key, group in rows.groupby(keys, dropna=False, sort=False):
+    for key, group in rows.groupby(POINT, dropna=False, sort=False):
         values = group[["accuracy", *SHARES]]
-        row = {**dict(zip(keys, key)), "runs": group["run"].nunique(), "n": group["n"].iloc[0]}
+        row = {**dict(zip(POINT, key)), "runs": group["run"].nunique(), "n": group["n"].iloc[0]}
         parts.append({**row, **values.mean(), **values.std().add_suffix("_sd")})
     table = pd.DataFrame(parts)
     whole = table["runs"].to_numpy() == [
@@ -197,13 +196,9 @@ def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     return table[whole | lone | ~table["joined"]].reset_index(drop=True)
 
 
-def non_dominated(cost: pd.Series, accuracy: pd.Series, less: bool = True) -> pd.Series:
-    """Whether no other point is at least as good in both and better in one; False without a cost.
-
-    `less` says whether less of `cost` is better.
-    """
-    x = cost.to_numpy(dtype=float) * (1 if less else -1)
-    y = accuracy.to_numpy(dtype=float)
-    no_worse = (x <= x[:, None]) & (y >= y[:, None])
-    better = (x < x[:, None]) | (y > y[:, None])
-    return pd.Series(~(no_worse & better).any(axis=1) & ~np.isnan(x), index=cost.index)
+def by_seed(rows: pd.DataFrame, table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of `rows` for each point of `over_seeds`: a row a point, a column a seed."""
+    numbered = table[POINT].assign(place=range(len(table)))
+    found = rows.merge(numbered, on=POINT)  # a missing value equals another
+    pivoted = found.pivot_table(index="place", columns="seed", values=column, dropna=False)
+    return pivoted.reindex(range(len(table))).set_axis(table.index)

@@ -38,7 +38,7 @@ TABLES = {
     "devices": Table("summary.csv", ancient=True),  # of which only the device is read
     "metrics": Table("metrics.csv"),
     "own_metrics": Table("metrics.csv", ancient=True),  # of which only the runs' own are read
-    "all_points": Table("operating_points.csv"),
+    "all_points": Table("operating_points.csv", may_be_empty=True),
 }
 
 

@@ -18,6 +18,7 @@ from frugalvit.figures.about import About
 from frugalvit.figures.comparison import MASKED
 from frugalvit.figures.looks import Looks, read_looks
 from frugalvit.figures.panel import LabelledPanel, tick_percents
+from frugalvit.figures.ranking import non_dominated
 from frugalvit.figures.series import Series, series_of
 from frugalvit.figures.style import DASH, GREY, INK, Page
 
@@ -85,8 +86,10 @@ def draw(
     seeds = tables.seeds_text(rows["seed"])
     subtitle = tables.subtitle(study, seeds, images, devices and f"device: {devices}")
     table = comparison.over_seeds(rows)
+    accuracy = comparison.by_seed(rows, table, "accuracy")
     for column, (_, less) in COSTS.items():
-        table[f"{column}_best"] = comparison.non_dominated(table[column], table["accuracy"], less)
+        cost = comparison.by_seed(rows, table, column)
+        table[f"{column}_best"] = non_dominated(cost, accuracy, less)
     series = series_of(table, experiments, looks)
     limits = accuracy_limits(table, int(rows["n"].min()))
     panels = [column for column in COSTS if table[column].notna().any()]
@@ -117,6 +120,8 @@ def notes_text(
 ) -> str:
     """How to read the marks, and what the comparison cannot tell."""
     text = "Filled: no other point is cheaper and as accurate; the grey line joins these. "
+    if rows.groupby("experiment")["seed"].nunique().nunique() > 1:
+        text += "Points of fewer seeds are compared on the seeds that both have. "
     text += "Large marks: the points in use, in numbers below (bold: not dominated). "
     if rows["seed"].nunique() > 1:
         text += "Means over seeds; bars: standard deviation. "

@@ -8,15 +8,30 @@ import pandas as pd
 from frugalvit.chance import few_images, interval_text
 from frugalvit.figures import paired
 from frugalvit.figures.about import About
+from frugalvit.figures.ranking import difference_text, with_fewer_seeds
 from frugalvit.figures.schedules import compared_runs
 from frugalvit.figures.style import DASH
-from frugalvit.operating_point import owner_of
+from frugalvit.operating_point import points_of
 
 COLUMNS = (
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "device", "selected",
 )  # fmt: skip
-NEEDS = {"summary": COLUMNS, "predictions": paired.COLUMNS}
+POINT_COLUMNS = (
+    "experiment",
+    "run",
+    "method",
+    "setting",
+    "value",
+    "criterion",
+    "threshold",
+    "chosen",
+)
+NEEDS = {
+    "summary": COLUMNS,
+    "all_points": (*POINT_COLUMNS, "params_m"),
+    "predictions": paired.COLUMNS,
+}
 _SPREAD = (  # column, heading, factor, digits
     ("accuracy", "accuracy, %", 100, 1),
     ("macro_f1", "macro-F1, %", 100, 1),
@@ -40,6 +55,15 @@ _PAIRED = (
     "best one does with the same seeds; p is the sign test's: from 0.05 upwards the two are not told "
     "apart by these images."
 )
+_LEAD, _WON = "against the best, points", "won : lost, images"
+_FEWER = (
+    "<p class='few'>Rows in grey have fewer seeds than the others on the same images. They are not "
+    "ranked, for means over other seeds do not compare: the column “against the best” has the "
+    "difference on the seeds that both have.</p>"
+)
+_OF_POINTS = (
+    "seed", "split", "n", "accuracy", "macro_f1", "gflops", "latency_ms", "images_per_s", "params_m",
+)  # fmt: skip
 _STYLE = """
 body { font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; margin: 24px; }
 h1 { font-size: 18px; margin: 0 0 4px; }
@@ -50,51 +74,54 @@ th, td { padding: 4px 9px; text-align: right; white-space: nowrap; border-bottom
 th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #444; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
 tr.best td { font-weight: 700; background: #eef4fa; }
+tr.fewer td { color: #666; }
 """
 
 
 def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
     """See `figures.plotting`."""
     shown = about.options["experiments"]
-    return draw(given["summary"], shown, predictions=given["predictions"])
+    return draw(given["summary"], shown, given["all_points"], given["predictions"])
 
 
 def draw(
     summary: pd.DataFrame,
     shown: list[str] | None,
-    split: str = "test",
+    points: pd.DataFrame | None = None,
     predictions: pd.DataFrame | None = None,
+    split: str = "test",
 ) -> str:
     """A whole HTML page; the best mean accuracy on each set of test images is marked.
+
+    Rows of fewer seeds than others on the same images stand below these, and are not ranked.
 
     Args:
         summary: rows of `summary.csv`.
         shown: experiments to show; all where None.
-        split: the split that is compared.
+        points: of all adaptive runs: those not in use get rows of their own.
         predictions: of the runs, as `paired.correctness` takes them, to compare image by image.
+        split: the split that is compared.
     """
-    owner = summary["experiment"].map(owner_of)  # `early_exit:budget 0.5` is early_exit's
-    within = None if shown is None else summary["experiment"][owner.isin(shown)].unique().tolist()
-    runs = compared_runs(summary, within)
+    runs = compared_runs(summary, shown)
     runs = runs[runs["split"] == split]
+    others = None if points is None else _others(runs, points[points["split"] == split])
+    runs = runs if others is None or others.empty else pd.concat([runs, others])
     groups = dict(iter(runs.groupby("experiment", sort=False)))
-    groups = dict(sorted(groups.items(), key=lambda item: -item[1]["accuracy"].mean()))
+    fewer = _unranked(groups)
+    order = sorted(groups, key=lambda name: (name in fewer, -groups[name]["accuracy"].mean()))
     # Experiments with swapped sets are tested on other images: each test set has its own best.
-    best = {rows["n"].iloc[0]: name for name, rows in reversed(groups.items())}
-    compared = _compare(groups, best, predictions, split)
-    headings = ["experiment", "seeds", "images", *(h for _, h, *_ in _SPREAD)]
-    headings[4:4] = ["95 % interval, %", *(["won : lost, images"] if compared else [])]
-    headings += [h for _, h, _ in _MEAN]
-    means = {name: runs["accuracy"].mean() for name, runs in groups.items()}
-    rows = [
-        _row(
-            name,
-            runs,
-            means[name] > means[best[runs["n"].iloc[0]]] - 1e-9,  # of few images several are best
-            [compared[name]] if compared else [],
-        )
-        for name, runs in groups.items()
-    ]
+    best = {groups[name]["n"].iloc[0]: name for name in reversed(order)}
+    against = _compare(groups, best, predictions, split)
+    headings = [heading for _, heading, *_ in _SPREAD]
+    headings[1:1] = ["95 % interval, %", *against]
+    headings = ["experiment", "seeds", "images", *headings, *(heading for _, heading, _ in _MEAN)]
+    rows = []
+    for name in order:
+        own, rival = groups[name], groups[best[groups[name]["n"].iloc[0]]]
+        # Of few images several are best.
+        equal = own["accuracy"].mean() > rival["accuracy"].mean() - 1e-9
+        look = "fewer" if name in fewer else "best" if equal else ""
+        rows.append(_row(name, own, look, [texts[name] for texts in against.values()]))
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     study = escape(str(summary["study"].iloc[0]))
     images = " or ".join(str(n) for n in sorted(runs["n"].unique()))
@@ -104,9 +131,33 @@ def draw(
         f"<style>{_STYLE}</style><h1>{study}: experiments compared on {images} {split} images</h1>"
         "<p>Mean over seeds ± standard deviation. GFLOPs count one multiply-add as 2; latency is for "
         f"one image, throughput for a batch. Trained on: {devices}.</p>"
-        f"<p>{_CHANCE}{_PAIRED if compared else ''}</p>{_few(runs, split)}"
+        f"<p>{_CHANCE}{_PAIRED if _WON in against else ''}</p>"
+        f"{_FEWER if fewer else ''}{_few(runs, split)}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></html>\n"
     )
+
+
+def _others(runs: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
+    """A row for each point that is neither in use nor one of a curve, called `early: budget 0.5`."""
+    rows = []
+    of_run = runs.set_index("run")
+    for point, row in zip(points_of(points), points.to_dict("records")):
+        if row["run"] in of_run.index and not (point.chosen or point.of_curve):
+            trained = of_run.loc[row["run"], ["study", "train_seconds", "device"]].to_dict()
+            named = {"experiment": f"{row['experiment']}: {point.name}", "method": row["method"]}
+            # No predictions are kept of it: it cannot be compared image by image.
+            kept = {key: row[key] for key in _OF_POINTS}
+            rows.append({**kept, **trained, **named, "run": f"{row['run']}: {point.name}"})
+    return pd.DataFrame(rows, columns=list(runs.columns))
+
+
+def _unranked(groups: dict[str, pd.DataFrame]) -> set[str]:
+    """Rows of fewer seeds than others that were tested on as many images."""
+    found: set[str] = set()
+    for n in {rows["n"].iloc[0] for rows in groups.values()}:
+        own = {name: rows for name, rows in groups.items() if rows["n"].iloc[0] == n}
+        found |= with_fewer_seeds({name: set(rows["seed"]) for name, rows in own.items()})
+    return found
 
 
 def _few(runs: pd.DataFrame, split: str) -> str:
@@ -122,21 +173,32 @@ def _compare(
     best: dict[int, str],
     predictions: pd.DataFrame | None,
     split: str,
-) -> dict[str, str]:
-    """Experiment -> how it does against the best on the same images; nothing without any pair."""
-    if predictions is None:
-        return {}
-    right = paired.correctness(predictions, split)
-    runs = {name: dict(zip(rows["seed"], rows["run"])) for name, rows in groups.items()}
-    said = {}
+) -> dict[str, dict[str, str]]:
+    """Heading -> row -> how it does against the best on the same images, on the seeds of both.
+
+    A column that says nothing of any row is left out.
+    """
+    right = None if predictions is None else paired.correctness(predictions, split)
+    found: dict[str, dict[str, str]] = {_LEAD: {}, _WON: {}}
+    by_seed = {name: rows.set_index("seed") for name, rows in groups.items()}
     for name, rows in groups.items():
         rival = best[rows["n"].iloc[0]]
-        counts = None if name == rival else paired.won_and_lost(right, runs[name], runs[rival])
-        said[name] = DASH if name == rival else paired.against_text(*counts) if counts else ""
-    return said if any(text not in ("", DASH) for text in said.values()) else {}
+        if name == rival:
+            found[_LEAD][name] = found[_WON][name] = DASH
+            continue
+        own, other = by_seed[name], by_seed[rival]
+        found[_LEAD][name] = difference_text(own["accuracy"], other["accuracy"])
+        runs = own["run"].to_dict(), other["run"].to_dict()
+        counts = None if right is None else paired.won_and_lost(right, *runs)
+        found[_WON][name] = paired.against_text(*counts) if counts else ""
+    return {
+        heading: texts
+        for heading, texts in found.items()
+        if any(text not in ("", DASH) for text in texts.values())
+    }
 
 
-def _row(name: str, runs: pd.DataFrame, best: bool, compared: list[str]) -> str:
+def _row(name: str, runs: pd.DataFrame, look: str, compared: list[str]) -> str:
     cells = [escape(name), str(len(runs)), str(runs["n"].iloc[0])]
     for column, _, factor, digits in _SPREAD:
         values = runs[column].dropna() * factor
@@ -146,5 +208,5 @@ def _row(name: str, runs: pd.DataFrame, best: bool, compared: list[str]) -> str:
     for column, _, digits in _MEAN:
         values = runs[column].dropna()
         cells.append(f"{values.mean():.{digits}f}" if len(values) else "")
-    marked = " class='best'" if best else ""
+    marked = f" class='{look}'" if look else ""
     return f"<tr{marked}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

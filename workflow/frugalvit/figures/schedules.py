@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from frugalvit.chance import chance_text
 from frugalvit.figures import style, tables
 from frugalvit.figures.about import About
+from frugalvit.figures.ranking import with_fewer_seeds
 from frugalvit.figures.style import BLUE, GREY, PALE, Page
 
 COLUMNS = (
@@ -67,10 +68,20 @@ def compared_runs(summary: pd.DataFrame, shown: list[str] | None) -> pd.DataFram
 
 
 def order_experiments(runs: pd.DataFrame) -> list[str]:
-    """Experiments by mean test accuracy, best first; those without one by validation, last."""
+    """Experiments by mean test accuracy, best first; those of fewer seeds, unranked, below.
+
+    Those without a test accuracy go by validation, last.
+    """
+    fewer = unranked(runs)
     means = runs.pivot_table(index="experiment", columns="split", values="accuracy", dropna=False)
     means = means.reindex(columns=["test", "valid"]).reindex(sorted(runs["experiment"].unique()))
-    return list(means.sort_values(["test", "valid"], ascending=False, kind="stable").index)
+    ordered = means.sort_values(["test", "valid"], ascending=False, kind="stable").index
+    return sorted(ordered, key=lambda name: name in fewer)
+
+
+def unranked(runs: pd.DataFrame) -> set[str]:
+    """Experiments of fewer seeds than others: their mean does not compare."""
+    return with_fewer_seeds({name: set(own) for name, own in runs.groupby("experiment")["seed"]})
 
 
 def duration_text(seconds: float) -> str:
@@ -120,6 +131,8 @@ def draw(summary: pd.DataFrame, *, study: str, shown: list[str] | None, width_mm
 def notes_text(runs: pd.DataFrame, test: pd.DataFrame) -> str:
     """How to read the marks, and how far chance alone moves one run's accuracy."""
     notes = "Best test accuracy first. "
+    if unranked(runs):
+        notes += "Those of fewer seeds stand below, unranked: their means do not compare. "
     if runs["seed"].nunique() > 1:
         notes += "Circles: seeds. Bars: their mean; numbers: mean ± standard deviation. "
     if len(test):
