@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_f1_score
 
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import encode
-from frugalvit.evaluation.metrics import classification_metrics, predictions
+from frugalvit.evaluation.metrics import classification_metrics, predictions, quality
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.early_exit.choosing import Costs
 from frugalvit.methods.early_exit.criteria import (
@@ -165,20 +164,11 @@ def evaluate_points(
                 {
                     **point.columns,
                     "split": split,
-                    **_quality(answers, labels),
+                    **quality(answers, labels),
                     **_cost(exits, point.threshold, costs),
                 }
             )
     return pd.DataFrame(rows, columns=EVALUATED)
-
-
-def _quality(answers: Tensor, labels: Tensor) -> dict:
-    classes = answers.shape[1]
-    return {
-        "n": len(labels),
-        "accuracy": (answers.argmax(dim=1) == labels).double().mean().item(),
-        "macro_f1": multiclass_f1_score(answers.exp(), labels, classes, average="macro").item(),
-    }
 
 
 def _cost(exits: Tensor, threshold: float, costs: Costs) -> dict:

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.devices.fabric import Fabric
-from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
+from frugalvit.evaluation.metrics import (
+    batch_averages,
+    classification_metrics,
+    predictions,
+    quality,
+)
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.tokens.answers import Answers, Leaving
 from frugalvit.operating_point import Point
@@ -41,10 +46,9 @@ def point_row(
         labels: theirs, `[images]`.
     """
     depths = answers.depths
-    metrics = classification_metrics(answers.logits, labels)
     row = point.columns | {
         "split": split,
-        **{key: metrics[key] for key in ("n", "accuracy", "macro_f1")},
+        **quality(answers.logits, labels),
         "gflops": float(np.mean(model.image_gflops(depths))),
     }
     if depths is not None:
