@@ -1,12 +1,22 @@
 """docs/architecture.md, "Add a method", followed literally: one folder, one line of the registry."""
 
-import filecmp
 import shutil
 
 import pandas as pd
 import pytest
 
-from tests.workflows import PARTS, ROOT, TINY, copy_tiny, edit, planned, results_of, run, snakemake
+from tests.workflows import (
+    ROOT,
+    TINY,
+    copy_tiny,
+    differing,
+    edit,
+    lines_added,
+    planned,
+    refused,
+    results_of,
+    run,
+)
 
 LIBRARY = "workflow/frugalvit"
 REGISTRY = f"{LIBRARY}/methods/registry.py"
@@ -23,30 +33,13 @@ def add_method(folder):
     )
 
 
-def differing(folder):
-    """Files of a copy that are not those of the repository."""
-    found = []
-    for part in PARTS:
-        files = [folder / part] if (folder / part).is_file() else (folder / part).rglob("*")
-        for path in files:
-            name = path.relative_to(folder)
-            if path.is_file() and "__pycache__" not in name.parts and changed(path, ROOT / name):
-                found.append(name.as_posix())
-    return found
-
-
-def changed(path, known):
-    return not known.is_file() or not filecmp.cmp(path, known, shallow=False)
-
-
 @pytest.mark.workflow
 def test_a_method_is_a_folder_and_a_line(tmp_path):
     folder = copy_tiny(tmp_path)
     add_method(folder)
     touched = differing(folder)
     assert {name for name in touched if not name.startswith(ROOM)} == {REGISTRY}
-    old, new = ((root / REGISTRY).read_text().splitlines() for root in (ROOT, folder))
-    assert len(new) == len(old) + 1
+    assert lines_added(folder, REGISTRY) == ['"scaled",']
 
     def toy_alone(study):
         # `frozen` is what it is shown beside; a phase of its own part, one of heads, one of blocks.
@@ -70,12 +63,5 @@ def test_a_method_is_a_folder_and_a_line(tmp_path):
     run(folder, *TINY, "--resources", "gpu=0", "--report", "report.html")
     assert "number that multiplies the logits" in (folder / "report.html").read_text()
     edit(folder, lambda study: study["experiments"]["toy"].update(first_scale=0))
-    words = run_wrong(folder)
+    words = refused(folder, *TINY)
     assert "experiments.toy.first_scale: 0 is too small; more than 0" in words
-
-
-def run_wrong(folder):
-    """What Snakemake says of a study that it refuses."""
-    done = snakemake(folder, *TINY, "--dry-run")
-    assert done.returncode != 0
-    return done.stdout + done.stderr

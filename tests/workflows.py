@@ -1,5 +1,7 @@
 """Running the workflow in a copy of the repository, as its users do."""
 
+import difflib
+import filecmp
 import os
 import re
 import shutil
@@ -35,6 +37,31 @@ def copy_tiny(folder: Path) -> Path:
     return folder
 
 
+def differing(folder: Path) -> set[str]:
+    """Files of a copy that are not those of the repository, but for the study's."""
+    found = set()
+    for part in PARTS:
+        files = [folder / part] if (folder / part).is_file() else (folder / part).rglob("*")
+        for path in files:
+            name = path.relative_to(folder)
+            if path.is_file() and "__pycache__" not in name.parts and changed(path, ROOT / name):
+                found.add(name.as_posix())
+    return found
+
+
+def changed(path: Path, known: Path) -> bool:
+    """Whether a file is new or not as it was."""
+    return not known.is_file() or not filecmp.cmp(path, known, shallow=False)
+
+
+def lines_added(folder: Path, name: str) -> list[str]:
+    """What stands in a file of a copy and not in the repository's; the test fails if a line went."""
+    old, new = ((root / name).read_text().splitlines() for root in (ROOT, folder))
+    words = [line for line in difflib.ndiff(old, new) if line[:2] in ("+ ", "- ")]
+    assert not [line for line in words if line.startswith("- ")], words
+    return [line[2:].strip() for line in words]
+
+
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "snakemake", *arguments]
 
@@ -57,6 +84,15 @@ def run(folder: Path, *arguments: str) -> str:
     done = snakemake(folder, *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    """Words of a run that does not start; the test fails where it does, or shows a traceback."""
+    done = snakemake(folder, "--dry-run", *arguments)
+    words = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in words, words
+    return words
 
 
 def planned(folder: Path, *arguments: str) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """Writes config/README.md from the schemas, so that every key is documented where it is checked."""
 
 import sys
+from collections.abc import Iterator
 
 from frugalvit.config.schema import load_schema, method_schema
 from frugalvit.files import atomic_path
@@ -65,7 +66,7 @@ def _table(part: dict, definitions: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(part: dict, definitions: dict, prefix: str):
+def _rows(part: dict, definitions: dict, prefix: str) -> Iterator[tuple[str, str, str, str]]:
     for key, value in _properties(part, definitions).items():
         resolved = _resolve(value, definitions)
         nested = _properties(resolved, definitions)

@@ -106,7 +106,7 @@ def expand(
     raw = raw | {"seeds": seeds}
     evaluation = _check(at, raw, config, start, baseline)
     layers = depth(raw, config, start)
-    grid = raw.get("grid")
+    grid = raw.get("grid") or {}
     points = _grid_points(grid) if grid else []
     chosen = [_apply_point(at, raw, point) for point in points]
     for variation in chosen:
@@ -241,11 +241,10 @@ def _check_views(at: str, settings: dict) -> None:
                 f"{at}.schedule[{index}].augment: trivial_augment and auto_augment are both on, one "
                 "perhaps from training.augment; set one of them to false"
             )
-    first = next(iter(settings["schedule"]), None)
     for index, phase in enumerate(settings["schedule"]):
         if not heads_alone(phase["train"]):
             return
-        if settings["views"] and phase["augment"] != first["augment"]:
+        if settings["views"] and phase["augment"] != settings["schedule"][0]["augment"]:
             raise ConfigError(
                 f"{at}.schedule[{index}].augment: differs from schedule[0]'s, but both phases train "
                 "on the same cached views; give them one augment"

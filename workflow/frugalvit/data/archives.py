@@ -36,6 +36,13 @@ _BROKEN = (
 )
 
 
+# By name: typeshed's tarfile lacks them.
+_BROKEN_HEADERS: tuple[type[tarfile.HeaderError], ...] = tuple(
+    getattr(tarfile, name)
+    for name in ("TruncatedHeaderError", "InvalidHeaderError", "EmptyHeaderError")
+)
+
+
 class _StrictTarInfo(tarfile.TarInfo):
     """tarfile takes a header that is cut, damaged or absent for the archive's end; we do not."""
 
@@ -43,11 +50,7 @@ class _StrictTarInfo(tarfile.TarInfo):
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_StrictTarInfo":
         try:
             return super().fromtarfile(tarfile_)
-        except (
-            tarfile.TruncatedHeaderError,
-            tarfile.InvalidHeaderError,
-            tarfile.EmptyHeaderError,
-        ) as error:
+        except _BROKEN_HEADERS as error:
             raise tarfile.ReadError(str(error)) from error
 
 
@@ -148,11 +151,11 @@ def _unpack_whole(path: Path, folder: Path, guard: _Guard) -> None:
 
 def _unpack(path: Path, folder: Path, guard: _Guard) -> None:
     if zipfile.is_zipfile(path) and not tarfile.is_tarfile(path):
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                _check_zip_member(member, guard)
-            for member in archive.infolist():
-                archive.extract(member, folder)
+        with zipfile.ZipFile(path) as zipped:
+            for info in zipped.infolist():
+                _check_zip_member(info, guard)
+            for info in zipped.infolist():
+                zipped.extract(info, folder)
         return
     try:
         archive = tarfile.open(path, tarinfo=_StrictTarInfo)  # noqa: SIM115

@@ -68,7 +68,7 @@ def decode_into(
     Raises:
         DataError: an array cannot be written, or a worker was killed (most often for memory).
     """
-    outcomes: list[Outcome | None] = [None] * len(items)
+    outcomes: dict[int, list[Outcome]] = {}  # of each task, by its first item's position
     tasks = list(_tasks(arrays, items, square))
     # Pixels in memory are cheap to resize and dear to send to another process.
     on_disk = any(isinstance(item.image, Path) for item in items)
@@ -76,9 +76,9 @@ def decode_into(
     results = _parallel(tasks, min(workers, len(tasks))) if parallel else map(_decode_task, tasks)
     with Progress(label, len(items), "images") as progress:
         for position, found in results:
-            outcomes[position : position + len(found)] = found
+            outcomes[position] = found
             progress.advance(len(found))
-    return outcomes
+    return [outcome for position in sorted(outcomes) for outcome in outcomes[position]]
 
 
 def keep_rows(path: Path, keep: np.ndarray) -> None:
@@ -152,7 +152,7 @@ def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:
                     outcomes.append(Outcome(error=str(error)))
                     file.seek(task.square.crop**2 * 3, os.SEEK_CUR)
                     continue
-                file.write(np.ascontiguousarray(decoded.pixels))
+                file.write(np.ascontiguousarray(decoded.pixels).data)
                 outcomes.append(Outcome(sha256, _moved_box(item, decoded, task.square)))
     except OSError as error:
         raise DataError(f"{task.array}: cannot be written ({error.strerror})") from error

@@ -1,6 +1,7 @@
 """What a phase reads: stored images, or cached features, in seeded batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,5 +113,5 @@ def batches(
     return DataLoader(items, batch_sampler=order, collate_fn=_as_it_is, num_workers=workers)
 
 
-def _as_it_is(batch: tuple) -> tuple:
+def _as_it_is(batch: Any) -> Any:
     return batch

@@ -1,6 +1,7 @@
 """What may be wrong with a division into splits, said in words and written as JSON."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -52,7 +53,7 @@ def check(
         "group_leak": _group_leaks(used),
         "label_mismatch": _mismatches(used, unnamed_classes),
     }
-    report = {
+    report: dict[str, Any] = {
         "sizes": {split: int(numbers.sum()) for split, numbers in counts.items()},
         "unused": int((assignments["split"] == "unused").sum()),
         "classes": len(class_names),

@@ -103,7 +103,7 @@ def _decode(image: Image.Image, resize: int, crop: int, max_pixels: int) -> Deco
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """What makes the image upright; a damaged EXIF block is no reason to refuse the pixels."""
     with contextlib.suppress(Exception):
-        return _TURNS.get(image.getexif().get(_ORIENTATION))
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 0))
     return None
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,8 @@ class Store:
                 for split in set(splits)
             }
             for image, split, row in zip(pixels, splits, rows, strict=True):
-                files[split].seek(self.images(split).offset + int(row) * image.nbytes)
+                mapped = cast(np.memmap, self.images(split))  # as every array with a row is
+                files[split].seek(mapped.offset + int(row) * image.nbytes)
                 _fill(image, files[split])
         return pixels
 
@@ -103,8 +105,8 @@ class Store:
         return {split: _map(self.folder / f"{split}.npy") for split in SPLITS}
 
 
-def _fill(image: np.ndarray, file: BinaryIO) -> None:
-    left = memoryview(image).cast("B")
+def _fill(image: np.ndarray, file: FileIO) -> None:
+    left = image.data.cast("B")
     while left:
         count = file.readinto(left)
         if not count:

@@ -96,7 +96,7 @@ class Augment:
         self.image_size, self.mean, self.std = image_size, mean, std
         self._policy = _policy(self.settings)
 
-    def __call__(self, images: np.ndarray, keys: Sequence[int]) -> Tensor:
+    def __call__(self, images: np.ndarray, keys: Sequence[int] | np.ndarray) -> Tensor:
         """Draw one view of each image.
 
         Args:
@@ -126,14 +126,15 @@ class Augment:
             chosen = torch.from_numpy(flip)
             views[chosen] = views[chosen].flip(-1)
         if self._policy is not None:
-            views = self._apply_policy(views, keys)
+            views = _apply(self._policy, views, keys)
         tensor = normalize(views, self.mean, self.std)
         _erase(tensor, erase, erased)
         return tensor
 
     def _crop(self, images: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         scale, ratio = self.settings["crop_scale"], self.settings["crop_ratio"]
-        boxes = _random_boxes(numbers, *images.shape[1:3], scale, ratio)
+        height, width = images.shape[1:3]
+        boxes = _random_boxes(numbers, height, width, scale, ratio)
         size = [self.image_size, self.image_size]
         cropped = np.empty((len(images), *size, 3), dtype=np.uint8)
         for row, (top, left, tall, wide) in enumerate(boxes.tolist()):
@@ -142,14 +143,6 @@ class Augment:
             image = torch.from_numpy(window).permute(2, 0, 1)
             cropped[row] = F.resize(image, size, antialias=True).permute(1, 2, 0).numpy()
         return cropped
-
-    def _apply_policy(self, views: Tensor, keys: np.ndarray) -> Tensor:
-        augmented = torch.empty_like(views)
-        with _own_generator() as generator:
-            for row, key in enumerate(keys.tolist()):
-                generator.manual_seed(key >> 1)
-                augmented[row] = self._policy(views[row])
-        return augmented
 
 
 def _policy(settings: dict) -> v2.Transform | None:
@@ -161,6 +154,15 @@ def _policy(settings: dict) -> v2.Transform | None:
     if settings["auto_augment"]:
         return v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET)
     return v2.TrivialAugmentWide() if settings["trivial_augment"] else None
+
+
+def _apply(policy: v2.Transform, views: Tensor, keys: np.ndarray) -> Tensor:
+    augmented = torch.empty_like(views)
+    with _own_generator() as generator:
+        for row, key in enumerate(keys.tolist()):
+            generator.manual_seed(key >> 1)
+            augmented[row] = policy(views[row])
+    return augmented
 
 
 class _Draws:
@@ -235,7 +237,8 @@ def _planar(images: np.ndarray) -> Tensor:
 
 
 def _erase(views: Tensor, chosen: np.ndarray, numbers: np.ndarray) -> None:
-    boxes = _random_boxes(numbers, *views.shape[2:], _ERASED_AREA, _ERASED_RATIO)
+    height, width = views.shape[2:]
+    boxes = _random_boxes(numbers, height, width, _ERASED_AREA, _ERASED_RATIO)
     for row in np.flatnonzero(chosen).tolist():
         top, left, tall, wide = boxes[row].tolist()
         views[row, :, top : top + tall, left : left + wide] = 0.0  # the mean, once normalised

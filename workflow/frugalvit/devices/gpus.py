@@ -43,7 +43,7 @@ def claim(count: int, visible: int, folder: Path | None = None) -> list[int]:
 def _lock(count: int, visible: int, folder: Path | None) -> list[int]:
     folder = folder or Path(tempfile.gettempdir()) / f"frugalvit-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    free = []
+    free: list[int] = []
     for index, name in enumerate(_names(visible)):
         if len(free) == count:
             break

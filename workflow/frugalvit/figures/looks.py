@@ -1,10 +1,11 @@
 """How figures that compare methods show each, and which of its operating points are what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from frugalvit.figures.style import GREY
+from frugalvit.operating_point import Point
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class MethodLook:
     color: str
     targets: tuple[str, ...] = ()  # settings that are aimed at, not part of a curve
     masked: tuple[str, ...] = ()  # settings that compute what another point leaves out
+    values: Mapping[str, str] = field(default_factory=dict)  # setting -> what its value is of
+
+    def words_of(self, point: Point) -> str:
+        """A point by what its value is of: 'eps 0.01' where tokens are packed, 'r 4', 'full'."""
+        return replace(point, setting=self.values.get(point.setting, point.setting)).name
 
 
 OTHER = MethodLook("another method", "other", "h", GREY)

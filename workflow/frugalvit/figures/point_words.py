@@ -7,14 +7,6 @@ import pandas as pd
 from frugalvit.figures import style
 from frugalvit.operating_point import FULL, is_chosen
 
-# What a value is of, where its setting does not say it.
-VALUES = {"packed": "eps", "masked": "eps"}
-
-
-def value_name(setting: str) -> str:
-    """What the value of a setting is of: `eps` where tokens are packed, else the setting itself."""
-    return VALUES.get(setting, setting)
-
 
 def curves_of(points: pd.DataFrame, targets: Sequence[str]) -> list[str]:
     """Settings that make curves: neither aimed at nor the plain model."""

@@ -2,13 +2,12 @@
 
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
 from frugalvit.figures.comparison import MASKED, PLAIN, ROLES, SHALLOWER
 from frugalvit.figures.looks import OTHER, Looks, MethodLook
-from frugalvit.figures.point_words import value_name
 from frugalvit.figures.style import GREEN
 from frugalvit.operating_point import point_of
 
@@ -58,9 +57,7 @@ class Series:
             kind = f"{self.method.label}, masked only"
         if self.role in (PLAIN, SHALLOWER):
             return f"{self.experiment} ({kind})"
-        point = point_of(self.main)
-        named = replace(point, setting=value_name(point.setting)).name
-        return f"{self.experiment} ({kind}, {named})"
+        return f"{self.experiment} ({kind}, {self.method.words_of(point_of(self.main))})"
 
 
 def series_of(

@@ -103,8 +103,12 @@ def looks(study: Study) -> dict[str, dict[str, Any]]:
 def look_of(name: str) -> dict[str, Any]:
     """What comparing figures need of one method."""
     method = registry.method(name)
-    points = {"targets": list(method.targets), "masked": list(method.masked)}
-    return {**method.look._asdict(), **points}
+    return {
+        **method.look._asdict(),
+        "targets": list(method.targets),
+        "masked": list(method.masked),
+        "values": dict(method.values),
+    }
 
 
 def _shown(study: Study) -> list[Experiment]:

@@ -63,7 +63,7 @@ RC = {
     "svg.hashsalt": "frugalvit",
     "image.composite_image": False,
 }
-METADATA = {
+METADATA: dict[str, dict[str, str | None]] = {
     "svg": {"Date": None, "Creator": "Frugal ViT"},
     "png": {"Software": "Frugal ViT"},
     "pdf": {"CreationDate": None, "Creator": "Frugal ViT"},
@@ -215,6 +215,6 @@ def save(figure: Figure, paths: Iterable[str | Path], dpi: int) -> None:
         kind = path.suffix.lstrip(".")
         if kind not in METADATA:
             raise ConfigError(f"figures.formats: '{kind}' is unknown; use {', '.join(METADATA)}")
-        metadata = METADATA[kind] | ({} if kind == "png" else {"Title": figure.get_label()})
+        metadata = METADATA[kind] | ({} if kind == "png" else {"Title": str(figure.get_label())})
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)

@@ -41,8 +41,8 @@ def script_digest(script: str, modules: Iterable[str] = ()) -> str:
 def _digest(script: str, modules: frozenset[str]) -> str:
     seen: set[Path] = set()
     pending = set(_imports(SCRIPTS / f"{script}.py"))
-    for module in modules:
-        pending |= _files(module)
+    for name in modules:
+        pending |= _files(name)
     while pending:
         module = pending.pop()
         if module not in seen and not _is_plumbing(module):

@@ -10,6 +10,7 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
+        assert parent is not None, "only a started process has a parent"
         parent.join()
         os._exit(1)
 

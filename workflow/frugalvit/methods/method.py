@@ -121,6 +121,8 @@ class Method:
     """From an experiment and those shown, what its figures and captions ask of the configuration."""
     targets: tuple[str, ...] = ()  # settings of points that are aimed at, not part of a curve
     masked: tuple[str, ...] = ()  # settings that compute what another point leaves out
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Setting -> what its value is of, where the setting does not say it."""
 
 
 class ModelPart(Protocol):

@@ -3,12 +3,18 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.vision_transformer import EncoderBlock
 
 
-def query_key_value(attention: nn.MultiheadAttention, tokens: Tensor) -> tuple[Tensor, ...]:
+def query_key_value(
+    attention: nn.MultiheadAttention, tokens: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values `[..., heads, head_dim]` of normalised tokens `[..., dim]`."""
     joined = F.linear(tokens, attention.in_proj_weight, attention.in_proj_bias)
-    return joined.unflatten(-1, (3, attention.num_heads, attention.head_dim)).unbind(-3)
+    query, key, value = joined.unflatten(-1, (3, attention.num_heads, attention.head_dim)).unbind(
+        -3
+    )
+    return query, key, value
 
 
 def attend(attention: nn.MultiheadAttention, tokens: Tensor, keys: Tensor | None = None) -> Tensor:
@@ -20,7 +26,8 @@ def attend(attention: nn.MultiheadAttention, tokens: Tensor, keys: Tensor | None
         keys: which may be attended to, bool `[batch, tokens]`, at least one an image; None for all.
     """
     mask = None if keys is None else keys[:, None, None, :]
-    return attend_to(attention, *query_key_value(attention, tokens), mask)
+    query, key, value = query_key_value(attention, tokens)
+    return attend_to(attention, query, key, value, mask)
 
 
 def attend_to(
@@ -55,11 +62,11 @@ def take(tokens: Tensor, indices: Tensor) -> Tensor:
     return tokens.flatten(0, 1).index_select(0, rows).unflatten(0, indices.shape)
 
 
-def masked_block(block: nn.Module, tokens: Tensor, keys: Tensor) -> Tensor:
+def masked_block(block: EncoderBlock, tokens: Tensor, keys: Tensor) -> Tensor:
     """One encoder block's output `[batch, tokens, dim]`, in which only some keys take part.
 
     Args:
-        block: torchvision's `EncoderBlock`.
+        block: of a backbone.
         tokens: its input, `[batch, tokens, dim]`.
         keys: bool `[batch, tokens]`, at least one an image.
     """

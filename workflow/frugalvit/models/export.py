@@ -94,7 +94,7 @@ def _load(
 ) -> tuple[State, dict[str, Any], dict[str, Any]]:
     source, image_size = settings["source"], settings["image_size"]
     stated = dict(settings.get("architecture") or {})
-    fit = {"num_heads": stated.get("num_heads"), "expected": stated}
+    fit: dict[str, Any] = {"num_heads": stated.get("num_heads"), "expected": stated}
     if source == "torchvision":
         return from_torchvision(
             settings["model"], settings["weights"], image_size, cache=cache, mirror=mirror

@@ -8,7 +8,7 @@ weighted so that the gradients which DDP averages are those of one process with 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +53,9 @@ class Share:
         self, items: ImageSet | FeatureSet, order: Sequence[list[int]], workers: int
     ) -> DataLoader:
         loader = batches(items, order, workers=workers)
-        return self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        return cast(
+            DataLoader, self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        )
 
     def weighted(self, loss: Tensor) -> Tensor:
         """The loss to go back from, for a mean over this process's images of the batch."""
@@ -88,7 +90,8 @@ class Share:
         for each, _, _ in parts:
             for name, value in each.items():
                 added[name] += value
-        return dict(added), *(torch.cat([part[side] for part in parts]) for side in (1, 2))
+        predicted, labels = (torch.cat([part[side] for part in parts]) for side in (1, 2))
+        return dict(added), predicted, labels
 
     def compute(
         self,
@@ -120,7 +123,7 @@ class Share:
             if self.rank < len(turn):
                 pixels, _ = next(own)
                 sent[: len(pixels)] = function(pixels, turn[self.rank]).float()
-            all_sent = self.fabric.all_gather(sent) if self.count > 1 else sent[None]
+            all_sent = cast(Tensor, self.fabric.all_gather(sent)) if self.count > 1 else sent[None]
             for rows, values in zip(turn, all_sent.cpu()):
                 result[rows] = values[: rows.stop - rows.start]
         return result

@@ -5,6 +5,7 @@ import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,6 +78,8 @@ def prepare_stage(
     cached = heads_alone(phase["train"]) and settings["cache_features"]
     seed = settings["seed"]
     scratch = None
+    train: ImageSet | FeatureSet
+    valid: ImageSet | FeatureSet
     if cached:
         if grid_blocks(model) and share.first:
             scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
@@ -133,7 +136,11 @@ def _feature_sets(
             train_grids = _make_grids(share, Path(scratch), "train", model, views)
             valid_grids = _make_grids(share, Path(scratch), "valid", model, [plain_valid])
         backbone, tokens = backbone_of(model), grid_blocks(model)
-        how = {"batch_size": data.batch_size, "workers": data.workers, "grid_blocks": tokens}
+        how: dict[str, Any] = {
+            "batch_size": data.batch_size,
+            "workers": data.workers,
+            "grid_blocks": tokens,
+        }
         train = features.compute_features(share, backbone, views, blocks, grids=train_grids, **how)
         valid = features.compute_features(
             share, backbone, [plain_valid], blocks, grids=valid_grids, **how

@@ -5,10 +5,11 @@ import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from frugalvit.data.store import Store, read_index
 from frugalvit.data.view_sets import PLAIN, view_set_name
@@ -111,8 +112,8 @@ def train_run(
     objectives = recipe.objectives(model, settings, teacher)
     trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
     progress = trainer.fit()
-    peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
-    peak = float(fabric.all_reduce(peak, reduce_op="max"))
+    own_peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
+    peak = float(cast(Tensor, fabric.all_reduce(own_peak, reduce_op="max")))
     if not fabric.is_global_zero:
         return progress
     save(files.folder / "weights.safetensors", model.state_dict())

@@ -94,4 +94,5 @@ METHOD = Method(
     options=("depth_images",),
     figures=FIGURES,
     masked=("masked",),
+    values={"packed": "eps", "masked": "eps"},
 )

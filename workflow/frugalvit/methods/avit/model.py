@@ -98,7 +98,8 @@ class AViT(Adapted):
         """Answer normalised `images` `[batch, 3, image_size, image_size]`."""
         backbone = self.backbone
         tokens = embed(backbone, images)
-        state = HaltingState(*tokens.shape[:2], self.eps, tokens.device)
+        batch, count = tokens.shape[:2]
+        state = HaltingState(batch, count, self.eps, tokens.device)
         output = torch.zeros_like(tokens[:, 0])
         halting = []
         for number, block in enumerate(backbone.encoder.layers, start=1):

@@ -213,17 +213,19 @@ class Objectives:
         smoothing = phase["label_smoothing"]
         if heads_alone(phase["train"]):
             return WarmUp(smoothing)
-        return HaltingClassification(
-            *self._how(history), teacher=self.teacher, label_smoothing=smoothing, mean=share.mean
-        )
+        return self._made(history, self.teacher, smoothing, share.mean)
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
         """The same, of labels alone."""
-        return (
-            WarmUp() if heads_alone(phase["train"]) else HaltingClassification(*self._how(history))
-        )
+        return WarmUp() if heads_alone(phase["train"]) else self._made(history)
 
-    def _how(self, history: list[dict]) -> tuple:
+    def _made(self, history: list[dict], *of_training: Any) -> HaltingClassification:
         halting = self.settings["halting"]
-        weight, distillation = ponder_weight(halting, history), self.settings["distillation"]
-        return self.architecture, self.architecture["num_classes"], halting, weight, distillation
+        return HaltingClassification(
+            self.architecture,
+            self.architecture["num_classes"],
+            halting,
+            ponder_weight(halting, history),
+            self.settings["distillation"],
+            *of_training,
+        )

@@ -60,7 +60,8 @@ class Packed(nn.Module):
                 torch.zeros(0, backbone.seq_length, dtype=torch.int64, device=images.device),
             )
         tokens = embed(backbone, images)
-        live = _LiveTokens(*tokens.shape[:2], tokens.device)
+        batch, count = tokens.shape[:2]
+        live = _LiveTokens(batch, count, tokens.device)
         output = torch.zeros_like(tokens[:, 0])
         depths = torch.zeros(tokens.shape[:2], dtype=torch.int64, device=tokens.device)
         remainder = torch.ones(len(images), device=tokens.device)  # of class tokens

@@ -5,11 +5,13 @@ ends. Which way is fastest differs by device, so there are three.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.varlen import varlen_attn
+from torchvision.models.vision_transformer import EncoderBlock
 
 from frugalvit.models.attention import query_key_value
 
@@ -18,12 +20,12 @@ _FLASH_CAPABILITY = (8, 0)  # of the first CUDA devices with torch's variable-le
 
 
 def ragged_block(
-    block: nn.Module, tokens: Tensor, lengths: Sequence[int], groups: int | None = None
+    block: EncoderBlock, tokens: Tensor, lengths: Sequence[int], groups: int | None = None
 ) -> Tensor:
     """One encoder block's output `[tokens, dim]` for images of different lengths, for inference.
 
     Args:
-        block: torchvision's `EncoderBlock`.
+        block: of a backbone.
         tokens: its input, `[tokens, dim]`, image after image.
         lengths: tokens of each image, all above 0.
         groups: as `attend_ragged` takes them.
@@ -56,7 +58,8 @@ def attend_ragged(
     elif groups is None and _has_variable_length(query):
         ends = torch.tensor([0, *lengths], device=query.device).cumsum(0, dtype=torch.int32)
         longest = max(lengths)
-        mixed = varlen_attn(query, key, value, ends, ends, longest, longest)
+        # Only with `return_aux` would it be a tuple.
+        mixed = cast(Tensor, varlen_attn(query, key, value, ends, ends, longest, longest))
     else:
         mixed = _attend_groups(query, key, value, lengths, groups or GROUPS_ELSEWHERE)
     return attention.out_proj(mixed.flatten(1))
@@ -74,15 +77,15 @@ def _has_variable_length(query: Tensor) -> bool:
 
 def _attend_images(query: Tensor, key: Tensor, value: Tensor, lengths: Sequence[int]) -> Tensor:
     """Each image by itself."""
-    parts = (part.split(lengths) for part in (query, key, value))
-    return torch.cat(
-        [
-            F.scaled_dot_product_attention(*(part.transpose(0, 1)[None] for part in image))
-            .squeeze(0)
-            .transpose(0, 1)
-            for image in zip(*parts, strict=True)
-        ]
+    parts = (
+        [image.transpose(0, 1)[None] for image in part.split(lengths)]
+        for part in (query, key, value)
     )
+    mixed = (
+        F.scaled_dot_product_attention(queries, keys, values)
+        for queries, keys, values in zip(*parts, strict=True)
+    )
+    return torch.cat([image.squeeze(0).transpose(0, 1) for image in mixed])
 
 
 def _attend_groups(
@@ -98,9 +101,8 @@ def _attend_groups(
         # Padding repeats an image's first token: what it holds must be finite, and is never read.
         rows = (starts[members, None] + positions * real).to(query.device)
         mask = None if bool(real.all()) else real[:, None, None, :].to(query.device)
-        answer = F.scaled_dot_product_attention(
-            *(part[rows].transpose(1, 2) for part in (query, key, value)), attn_mask=mask
-        )
+        queries, keys, values = (part[rows].transpose(1, 2) for part in (query, key, value))
+        answer = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         real = real.to(query.device)
         mixed[rows[real]] = answer.transpose(1, 2)[real]
     return mixed

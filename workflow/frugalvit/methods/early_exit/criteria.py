@@ -24,7 +24,8 @@ CRITERIA = ("confidence", "entropy", "margin", "patience", "ensemble")
 LEAST_PATIENCE = 2  # one exit always agrees with itself
 
 State = dict[str, Tensor]
-Step = Callable[[Tensor, float, State | None], tuple[Tensor, Tensor, State]]
+Decision = tuple[Tensor, Tensor, State]
+Step = Callable[[Tensor, float, State | None], Decision]
 
 
 def step_of(criterion: str) -> Step:
@@ -50,24 +51,24 @@ def log_probabilities(logits: Tensor, temperature: float) -> Tensor:
     return (logits.float() / temperature).log_softmax(dim=-1)
 
 
-def _confidence(logits: Tensor, temperature: float, state: State | None):
+def _confidence(logits: Tensor, temperature: float, state: State | None) -> Decision:
     answer = log_probabilities(logits, temperature)
     return answer.amax(dim=1).exp(), answer, {}
 
 
-def _entropy(logits: Tensor, temperature: float, state: State | None):
+def _entropy(logits: Tensor, temperature: float, state: State | None) -> Decision:
     answer = log_probabilities(logits, temperature)
     entropy = -(answer.exp() * answer).sum(dim=1)
     return (1 - entropy / math.log(answer.shape[1])).clamp(0, 1), answer, {}
 
 
-def _margin(logits: Tensor, temperature: float, state: State | None):
+def _margin(logits: Tensor, temperature: float, state: State | None) -> Decision:
     answer = log_probabilities(logits, temperature)
     first, second = answer.topk(2, dim=1).values.exp().unbind(dim=1)
     return first - second, answer, {}
 
 
-def _patience(logits: Tensor, temperature: float, state: State | None):
+def _patience(logits: Tensor, temperature: float, state: State | None) -> Decision:
     answer = log_probabilities(logits, temperature)
     predicted = answer.argmax(dim=1)
     if state is None:
@@ -77,7 +78,7 @@ def _patience(logits: Tensor, temperature: float, state: State | None):
     return agreeing, answer, {"predicted": predicted, "agreeing": agreeing}
 
 
-def _ensemble(logits: Tensor, temperature: float, state: State | None):
+def _ensemble(logits: Tensor, temperature: float, state: State | None) -> Decision:
     total = log_probabilities(logits, temperature)
     exits = torch.ones_like(total[:, :1])
     if state is not None:

@@ -102,15 +102,14 @@ def exit_blocks(exits: str | Sequence[int], num_layers: int) -> list[int]:
         ConfigError: a block that the backbone lacks, or none but the last. The message lacks the
             key, which the caller knows.
     """
-    if exits == "all":
-        exits = range(1, num_layers + 1)
-    beyond = [block for block in exits if block > num_layers]
+    named = range(1, num_layers + 1) if isinstance(exits, str) else exits
+    beyond = [block for block in named if block > num_layers]
     if beyond:
         raise ConfigError(
             f"exit after block {beyond[0]}, but the base has {num_layers} blocks; "
             f"use 1 to {num_layers}"
         )
-    blocks = sorted({*exits, num_layers})
+    blocks = sorted({*named, num_layers})
     if len(blocks) == 1:
         raise ConfigError("no exit before the last block; name an earlier one")
     return blocks

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from frugalvit.methods.method import Entry, Look, Method
-from frugalvit.methods.token_merging.figures import FIGURES
-from frugalvit.methods.tokens.training_free import check_training_free
+from frugalvit.methods.method import Entry, Look
+from frugalvit.methods.tokens.training_free import check_training_free, training_free
 
 
 def check(entry: Entry) -> dict[str, Any]:
@@ -13,14 +12,4 @@ def check(entry: Entry) -> dict[str, Any]:
     return {"r": entry.raw["r"]}
 
 
-METHOD = Method(
-    title="Adaptive tokens",
-    summary="ToMe, without training, on another experiment's runs",
-    look=Look("token merging", "merging", "P", "#9A6700"),
-    check=check,
-    trains=False,
-    answers_from_features=False,
-    adaptive=True,
-    tables={"untimed": "untimed_points.csv"},
-    figures=FIGURES,
-)
+METHOD = training_free("ToMe", Look("token merging", "merging", "P", "#9A6700"), check)

@@ -3,9 +3,8 @@
 from typing import Any
 
 from frugalvit.errors import ConfigError
-from frugalvit.methods.method import Entry, Look, Method
-from frugalvit.methods.token_pruning.figures import FIGURES
-from frugalvit.methods.tokens.training_free import check_training_free
+from frugalvit.methods.method import Entry, Look
+from frugalvit.methods.tokens.training_free import check_training_free, training_free
 
 
 def check(entry: Entry) -> dict[str, Any]:
@@ -21,14 +20,4 @@ def check(entry: Entry) -> dict[str, Any]:
     return {"keep_tokens": entry.raw["keep_tokens"], "prune_blocks": blocks}
 
 
-METHOD = Method(
-    title="Adaptive tokens",
-    summary="EViT, without training, on another experiment's runs",
-    look=Look("token pruning", "pruning", "p", "#A6517F"),
-    check=check,
-    trains=False,
-    answers_from_features=False,
-    adaptive=True,
-    tables={"untimed": "untimed_points.csv"},
-    figures=FIGURES,
-)
+METHOD = training_free("EViT", Look("token pruning", "pruning", "p", "#A6517F"), check)

@@ -1,7 +1,32 @@
-"""Checks of methods that work on another experiment's runs, and train nothing."""
+"""What methods share that work on another experiment's runs, and train nothing."""
+
+from collections.abc import Callable
+from typing import Any
 
 from frugalvit.errors import ConfigError
-from frugalvit.methods.method import Entry
+from frugalvit.methods.method import Entry, Look, Method
+from frugalvit.methods.tokens.figures import FIGURES
+
+
+def training_free(paper: str, look: Look, check: Callable[[Entry], dict[str, Any]]) -> Method:
+    """A method that thins tokens out of another experiment's models.
+
+    Args:
+        paper: what it follows, in a word.
+        look: in figures.
+        check: of its keys, which calls `check_training_free`.
+    """
+    return Method(
+        title="Adaptive tokens",
+        summary=f"{paper}, without training, on another experiment's runs",
+        look=look,
+        check=check,
+        trains=False,
+        answers_from_features=False,
+        adaptive=True,
+        tables={"untimed": "untimed_points.csv"},
+        figures=FIGURES,
+    )
 
 
 def check_training_free(entry: Entry, needed: str, example: str, own: tuple[str, ...]) -> None:

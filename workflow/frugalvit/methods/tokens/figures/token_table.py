@@ -1,7 +1,7 @@
 """Adaptive tokens and their rivals in numbers: accuracy, depth, operations, measured time, as HTML."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 
 import pandas as pd
@@ -9,8 +9,7 @@ import pandas as pd
 from frugalvit.figures import comparison, schedules, tables
 from frugalvit.figures.about import About
 from frugalvit.figures.comparison import is_masked
-from frugalvit.figures.looks import Looks, read_looks
-from frugalvit.figures.point_words import value_name
+from frugalvit.figures.looks import OTHER, Looks, MethodLook, read_looks
 from frugalvit.figures.style import DASH
 from frugalvit.operating_point import FULL, Point, is_chosen, point_of, points_of
 
@@ -137,13 +136,14 @@ def rows_of(
         return [Row(experiment, "plain model", answers, times)]
     of_runs = costs[costs["run"].isin(points["run"])]
     full = of_runs[of_runs["model"] == FULL]
+    method = looks.get(points["method"].iloc[0], OTHER)
     masked = is_masked(points, looks)
     rows = []
     for wanted, look in ((is_chosen(points) & ~masked, "used"), (masked, "")):
         answers = with_share(points[wanted], full)
         if len(answers):
             times = with_full(times_of(answers, of_runs), full)
-            words = way(point_of(answers.iloc[0]))
+            words = way(point_of(answers.iloc[0]), method)
             rows.append(Row(experiment, words, with_batches(answers, metrics), times, look))
     if len(full):
         counted = full[full["batch_size"] == 1].drop_duplicates("run")[["run", "gflops"]]
@@ -152,11 +152,10 @@ def rows_of(
     return rows
 
 
-def way(point: Point) -> str:
+def way(point: Point, look: MethodLook) -> str:
     """An operating point in words: 'packed: halted tokens removed, eps 0.01', 'r 4', 'budget 0.5'."""
-    if point.setting not in WAYS:
-        return point.name
-    return f"{WAYS[point.setting]}, {replace(point, setting=value_name(point.setting)).name}"
+    named = look.words_of(point)
+    return f"{WAYS[point.setting]}, {named}" if point.setting in WAYS else named
 
 
 def times_of(answers: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,0 @@
-"""Figures of pruning tokens: those of all methods whose tokens leave."""
-
-from frugalvit.methods.tokens.figures import FIGURES
-
-__all__ = ["FIGURES"]
