@@ -6,12 +6,7 @@ import pytest
 
 from frugalvit.errors import DataError
 from frugalvit.figures import style
-from frugalvit.methods.avit.figures import (
-    avit_halting,
-    avit_images,
-    avit_losses,
-    avit_tokens,
-)
+from frugalvit.methods.avit.figures import avit_halting, avit_images, avit_losses, avit_tokens
 from tests import figure_tables
 from tests import token_tables as made
 from tests.test_figures import drawn_texts, words

@@ -16,11 +16,7 @@ from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.models.base import build_from_base, load_base, load_card
 from frugalvit.models.export import export_base, export_random
 from frugalvit.models.weights import torchvision_weights
-from frugalvit.models.weights.torchvision_weights import (
-    fetch,
-    from_torchvision,
-    weights_member,
-)
+from frugalvit.models.weights.torchvision_weights import fetch, from_torchvision, weights_member
 from frugalvit.training.freezing import freeze_check
 
 SHAPE = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 24}

@@ -14,11 +14,7 @@ from frugalvit.methods.early_exit.calibration import (
     split_calibration,
     threshold_curve,
 )
-from frugalvit.methods.early_exit.criteria import (
-    CRITERIA,
-    first_exits,
-    score_exits,
-)
+from frugalvit.methods.early_exit.criteria import CRITERIA, first_exits, score_exits
 from frugalvit.operating_point import NEVER
 
 EXITS, CLASSES = 4, 5

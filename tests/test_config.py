@@ -7,13 +7,7 @@ import pytest
 import yaml
 
 from frugalvit.config.docs import document
-from frugalvit.config.schema import (
-    load_schema,
-    method_schema,
-    read_yaml,
-    retype,
-    validate,
-)
+from frugalvit.config.schema import load_schema, method_schema, read_yaml, retype, validate
 from frugalvit.config.study import load_study
 from frugalvit.errors import ConfigError
 from frugalvit.methods.registry import METHODS

@@ -9,11 +9,7 @@ import pandas as pd
 import pytest
 
 from frugalvit.errors import DataError
-from frugalvit.figures import (
-    panel,
-    point_words,
-    style,
-)
+from frugalvit.figures import panel, point_words, style
 from frugalvit.files import write_csv
 from frugalvit.methods import registry
 from frugalvit.methods.early_exit.figures import (

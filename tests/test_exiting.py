@@ -4,12 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from frugalvit.methods.early_exit.criteria import (
-    CRITERIA,
-    decide,
-    log_probabilities,
-    score_exits,
-)
+from frugalvit.methods.early_exit.criteria import CRITERIA, decide, log_probabilities, score_exits
 from frugalvit.methods.early_exit.exiting import Exiting
 from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.models.backbone import build

@@ -3,12 +3,7 @@
 import torch
 from torch import nn
 
-from frugalvit.methods.avit.model import (
-    AViT,
-    HaltingState,
-    target_distribution,
-    tokens_per_block,
-)
+from frugalvit.methods.avit.model import AViT, HaltingState, target_distribution, tokens_per_block
 from frugalvit.models.backbone import build
 
 ARCHITECTURE = {

@@ -9,11 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.errors import ConfigError
-from frugalvit.methods.token_merging.merging import (
-    TokenMerging,
-    match,
-    merge,
-)
+from frugalvit.methods.token_merging.merging import TokenMerging, match, merge
 from frugalvit.models.backbone import build, embed
 from frugalvit.models.flops import vit_flops
 

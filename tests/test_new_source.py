@@ -105,4 +105,4 @@ def test_mistakes_are_one_line(folder):
     words = refused(folder, *TINY)
     line = next(line for line in words.splitlines() if "dataset.source" in line)
     assert "'strips' is unknown; use one of: digits, " in line
-    assert line.endswith(", stripes")
+    assert ", archive, stripes (line " in line

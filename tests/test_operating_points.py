@@ -18,10 +18,7 @@ from frugalvit.methods.early_exit.choosing import (
     full_point,
     risk_point,
 )
-from frugalvit.methods.early_exit.criteria import (
-    CRITERIA,
-    decide,
-)
+from frugalvit.methods.early_exit.criteria import CRITERIA, decide
 from frugalvit.methods.early_exit.risk import Certificate
 from frugalvit.methods.early_exit.tables import evaluate_points
 from frugalvit.operating_point import COLUMNS, EVALUATED, NEVER, Point

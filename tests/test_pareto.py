@@ -6,11 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from frugalvit.figures import (
-    comparison,
-    pareto,
-    style,
-)
+from frugalvit.figures import comparison, pareto, style
 from frugalvit.figures.looks import read_looks
 from frugalvit.figures.ranking import non_dominated
 from frugalvit.figures.shown import look_of

@@ -14,17 +14,8 @@ import torch.nn.functional as F
 from frugalvit.errors import ConfigError
 from frugalvit.methods.early_exit import risk
 from frugalvit.methods.early_exit.choosing import correctness
-from frugalvit.methods.early_exit.criteria import (
-    CRITERIA,
-    first_exits,
-    score_exits,
-)
-from frugalvit.methods.early_exit.risk import (
-    certify,
-    minimum_groups,
-    p_value,
-    threshold_grid,
-)
+from frugalvit.methods.early_exit.criteria import CRITERIA, first_exits, score_exits
+from frugalvit.methods.early_exit.risk import certify, minimum_groups, p_value, threshold_grid
 from frugalvit.operating_point import NEVER
 
 EPSILON, DELTA, DRAWS = 0.03, 0.1, 200

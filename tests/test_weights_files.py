@@ -14,11 +14,7 @@ from frugalvit.errors import WeightsError
 from frugalvit.files import sha256_file
 from frugalvit.models.backbone import build
 from frugalvit.models.weights.load import load_file, random
-from frugalvit.models.weights.tensors import (
-    load_into,
-    read_tensors,
-    save,
-)
+from frugalvit.models.weights.tensors import load_into, read_tensors, save
 
 ARCHITECTURE = {
     "image_size": 16,

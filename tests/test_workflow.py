@@ -8,16 +8,7 @@ import pytest
 
 from frugalvit import operating_point
 from tests.imagefolders import write_folder
-from tests.workflows import (
-    STUDY,
-    TINY,
-    copy_tiny,
-    edit,
-    planned,
-    results_of,
-    run,
-    snakemake,
-)
+from tests.workflows import STUDY, TINY, copy_tiny, edit, planned, results_of, run, snakemake
 
 pytestmark = pytest.mark.workflow
 COLUMNS = [

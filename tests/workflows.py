@@ -38,7 +38,7 @@ def copy_tiny(folder: Path) -> Path:
 
 
 def differing(folder: Path) -> set[str]:
-    """Files of a copy that are not those of the repository, but for the study's."""
+    """Files of a copy that are not the repository's; the study itself is not looked at."""
     found = set()
     for part in PARTS:
         files = [folder / part] if (folder / part).is_file() else (folder / part).rglob("*")

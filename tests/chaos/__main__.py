@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from frugalvit.methods.registry import method
 from tests.chaos.compare import SUFFIXES, differences, files_of
 from tests.chaos.killing import KINDS, Call, end_earlier, end_orphans
 from tests.chaos.studies import STUDIES, Study
@@ -201,12 +202,8 @@ def summary(
 def resumes(results: Path) -> list[list[int]]:
     """After which epochs each run that was resumed went on, by the runs' cards."""
     cards = [json.loads(path.read_text()) for path in results.glob("runs/*/card.json")]
-    copied = {"token_merging", "token_pruning"}  # methods that take another run's card
-    return [
-        card["resumed_after"]
-        for card in cards
-        if card["resumed_after"] and "reused_from" not in card and card["method"] not in copied
-    ]
+    own = [card for card in cards if "reused_from" not in card and method(card["method"]).trains]
+    return [card["resumed_after"] for card in own if card["resumed_after"]]
 
 
 def say(folder: Path, text: str) -> None:

@@ -58,6 +58,12 @@ class Point:
         return f"{self.criterion} >= {self.threshold:.9g}"
 
     @property
+    def rule(self) -> tuple[str, float]:
+        """Criterion and threshold of a point of early exits, which always has both."""
+        assert self.criterion is not None and self.threshold is not None
+        return self.criterion, self.threshold
+
+    @property
     def of_curve(self) -> bool:
         """Whether it is one of a criterion's thresholds that figures join, and no target."""
         return self.setting == self.criterion

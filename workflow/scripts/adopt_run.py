@@ -3,11 +3,7 @@
 import shutil
 from pathlib import Path
 
-from frugalvit.files import (
-    atomic_path,
-    read_json,
-    write_json,
-)
+from frugalvit.files import atomic_path, read_json, write_json
 from frugalvit.jobs.run import run_job
 
 

@@ -6,15 +6,8 @@ from pathlib import Path
 
 from frugalvit.config.bases import check_base, pretraining_run
 from frugalvit.config.datasets import check_sizes, collect_datasets
-from frugalvit.config.experiments import (
-    Experiment,
-    Run,
-    expand,
-)
-from frugalvit.config.schema import (
-    merge,
-    validate,
-)
+from frugalvit.config.experiments import Experiment, Run, expand
+from frugalvit.config.schema import merge, validate
 from frugalvit.data.mirror import find_file, find_mirror
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError

@@ -14,9 +14,9 @@ import numpy as np
 
 from frugalvit.data.decode import Decoded, box_in_square, decode_array, decode_image
 from frugalvit.data.items import Box, Item
-from frugalvit.jobs.progress import Progress
 from frugalvit.errors import DataError
 from frugalvit.jobs.parent import end_with_parent
+from frugalvit.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
 

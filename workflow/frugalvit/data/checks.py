@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 
 from frugalvit.chance import FEW_OF_CLASS, few_images
-from frugalvit.words import SPLIT_NAMES
 from frugalvit.data.splits import PARTS
 from frugalvit.errors import DataError
+from frugalvit.words import SPLIT_NAMES
 
 _SHOWN = 5  # examples in a printed line; the report has all
 _ALSO = " | "  # between the findings of one check

@@ -6,7 +6,7 @@ Fabric is imported here alone; other modules take it from here.
 import logging
 import resource
 import sys
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -56,7 +56,7 @@ def make_fabric(
             "asked for %d GPUs (compute.gpu), granted %d (--resources gpu=): going on with %d, on the "
             "same global batch", asked, gpus, gpus,
         )  # fmt: skip
-    if accelerator == "cuda" and count == 1:
+    if isinstance(devices, list) and count == 1:  # of CUDA
         # Timers and questions about bf16 go to the current device.
         torch.cuda.set_device(devices[0])
     if precision == "auto":
@@ -71,7 +71,7 @@ def make_fabric(
     return Fabric(
         accelerator=accelerator,
         devices=devices,
-        precision=precision,
+        precision=cast(Any, precision),  # Fabric checks the word
         strategy=strategy,
         # A cluster's job is one task: its processes are ours to start, not srun's.
         plugins=[LightningEnvironment()],

@@ -1,5 +1,6 @@
 """Dataset-level metrics of a classifier's predictions."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -52,7 +53,10 @@ def batch_averages(logits: Tensor, labels: Tensor, batch_size: int = 128) -> dic
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     logits, labels = logits[order], labels[order]
     parts = list(zip(logits.split(batch_size), labels.split(batch_size)))
-    measures = {"batch_accuracy": multiclass_accuracy, "batch_macro_f1": multiclass_f1_score}
+    measures: dict[str, Callable[..., Tensor]] = {
+        "batch_accuracy": multiclass_accuracy,
+        "batch_macro_f1": multiclass_f1_score,
+    }
     averages = {
         name: sum(measure(*part, classes, average="macro").item() for part in parts) / len(parts)
         for name, measure in measures.items()

@@ -122,7 +122,7 @@ def _row(
     """`times`: seconds `[passes, calls]`."""
     single = batch_size == 1
     pass_seconds = float(np.median(times.sum(axis=1)))
-    row = {
+    row: dict[str, Any] = {
         "model": name,
         "batch_size": batch_size,
         "latency_ms": float(np.median(times)) * 1e3 if single else None,
@@ -137,7 +137,7 @@ def _row(
     }
     log.info(
         "%s, batch %d: %.1f images/s (%d passes)",
-        name if isinstance(name, str) else " ".join(map(str, name)),
+        " ".join(map(str, name)) if isinstance(name, tuple) else name,
         batch_size,
         row["images_per_s"],
         len(times),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from frugalvit.figures.about import About
 from frugalvit.figures.style import BLUE, GREY, INK, SKY, VERMILLION, Page
 
 NEEDS = {"assignments": tables.ASSIGNMENTS}
-LOOKS = {  # dark to light, so that print keeps the order
+LOOKS: dict[str, dict[str, Any]] = {  # dark to light, so that print keeps the order
     "train": {"color": BLUE},
     "valid": {"color": SKY},
     "calibration": {"color": "#A9D4EE", "hatch": "....", "edgecolor": BLUE},
@@ -129,7 +129,7 @@ def draw_block(
     axes = page.axes(left + columns.names, 6, columns.bars, len(counts) * step)
     start = pd.Series(0, index=counts.index)
     for split in columns.splits:
-        look = {"height": 0.68, "linewidth": 0.3, **LOOKS[split]}
+        look: dict[str, Any] = {"height": 0.68, "linewidth": 0.3, **LOOKS[split]}
         axes.barh(range(len(counts)), counts[split], left=start, **look)
         start = start + counts[split]
     axes.set_ylim(len(counts) - 0.5, -0.5)

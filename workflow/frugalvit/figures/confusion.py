@@ -1,6 +1,7 @@
 """Confusion matrix that stays readable from 2 to hundreds of classes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -142,7 +143,12 @@ def draw_matrix(axes: Axes, counts: np.ndarray, side: float) -> None:
             text = f"{counts[true, named]}/{counts[true].sum()}"
         color = "white" if value > 22 else INK
         weight = "bold" if true == named else "normal"
-        look = {"ha": "center", "va": "center_baseline", "size": size, "weight": weight}
+        look: dict[str, Any] = {
+            "ha": "center",
+            "va": "center_baseline",
+            "size": size,
+            "weight": weight,
+        }
         axes.text(named, true, text, color=color, **look)
 
 

@@ -5,17 +5,35 @@ import binascii
 import io
 import math
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from matplotlib.axes import Axes
 from PIL import Image
 
 from frugalvit.errors import DataError
 from frugalvit.figures import style
-from frugalvit.figures.style import Page
 
 GAP = 2.5  # mm between cells
 
-Line = tuple[str, dict]  # a line of text and its keywords for `Page.text`
+Line = tuple[str, dict[str, Any]]  # a line of text and its keywords for `Page.text`
+
+
+class Canvas(Protocol):
+    """What a gallery is drawn on: a `style.Page`, or a part of one."""
+
+    @property
+    def width(self) -> float:
+        """Width in mm."""
+        ...
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """As `Page.axes`."""
+        ...
+
+    def text(self, x: float, y: float, text: str, **kwargs: Any) -> object:
+        """As `Page.text`."""
+        ...
 
 
 def decode_image(text: str, source: str) -> np.ndarray:
@@ -44,7 +62,7 @@ def gallery_height(page_width: float, count: int, columns: int, lines: int) -> f
 
 
 def draw_gallery(
-    page: Page, images: Sequence[np.ndarray], captions: Sequence[Sequence[Line]], columns: int
+    page: Canvas, images: Sequence[np.ndarray], captions: Sequence[Sequence[Line]], columns: int
 ) -> None:
     """Fill a page's body with square images, left to right, and the lines beneath each."""
     lines = max(map(len, captions))

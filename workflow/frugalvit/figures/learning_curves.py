@@ -1,6 +1,7 @@
 """Loss and accuracy against epoch, with what trained when."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ NEEDS = {
     "assignments": tables.ASSIGNMENTS,
     "devices": tables.DEVICES,
 }
-CURVES = {
+CURVES: dict[str, dict[str, Any]] = {
     "train": {"label": "training", "color": VERMILLION, "linestyle": (0, (3, 1.2)), "marker": "^"},
     "valid": {"label": "validation", "color": BLUE, "linestyle": "-", "marker": "o"},
 }
@@ -188,13 +189,14 @@ def draw_panel(
             continue
         runs = history.pivot(index="x", columns="run", values=column).reindex(places) * factor
         mean = runs.mean(axis=1, skipna=False)
-        marker = {"marker": look["marker"], "markersize": 2.6} if len(places) <= 40 else {}
+        marker: dict[str, Any] = (
+            {"marker": look["marker"], "markersize": 2.6} if len(places) <= 40 else {}
+        )
         line = {key: look[key] for key in ("color", "linestyle")}
         if runs.shape[1] > 1:
-            thin = {**line, "linewidth": 0.6, "alpha": 0.6}
-            axes.plot(
-                runs.index, runs, **thin, **({"marker": ".", "markersize": 2} if marker else {})
-            )
+            thin: dict[str, Any] = {**line, "linewidth": 0.6, "alpha": 0.6}
+            dots: dict[str, Any] = {"marker": ".", "markersize": 2} if marker else {}
+            axes.plot(runs.index, runs, **thin, **dots)
         axes.plot(mean.index, mean, linewidth=1.7, **line, **marker)
         crosses = stopped.dropna(subset=column)
         axes.plot(

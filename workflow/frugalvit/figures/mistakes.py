@@ -1,6 +1,7 @@
 """The mistakes that the models were surest of, as images."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -92,7 +93,7 @@ def draw(
 
 
 def caption(
-    row: tuple, names: list[str], width: float, wrong_runs: int, runs: int
+    row: Any, names: list[str], width: float, wrong_runs: int, runs: int
 ) -> list[gallery.Line]:
     """Prediction, truth and, with several seeds, how many were wrong; `width` is in mm."""
     # Never 100 %: a rounded probability is no certainty.
@@ -100,7 +101,7 @@ def caption(
     probability = f" ({min(row.probability, 0.999) * 100:.{digits}f} %)"
     room = width - style.text_width(probability, style.NOTE, bold=True)
     named = style.shorten(names[row.predicted], style.NOTE, room, bold=True)
-    lines = [
+    lines: list[gallery.Line] = [
         (named + probability, {"color": VERMILLION, "weight": "bold"}),
         (f"true: {names[row.label]}", {}),
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,12 @@ LEFT, RIGHT = 12.0, 32.0  # mm beside a panel: ticks, direct labels
 ROW = 4.2  # mm, a row of numbers beneath a panel
 ROWS_BELOW = 11.0  # mm from a panel's foot to the first row of numbers: ticks, axis label
 
-HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.3}  # behind a label
+HALO: dict[str, Any] = {
+    "facecolor": "white",
+    "edgecolor": "none",
+    "alpha": 0.75,
+    "pad": 0.3,
+}  # behind a label
 
 INSET = 0.8  # mm that a label keeps from the panel's edges
 
@@ -126,7 +132,8 @@ def place_label(
     the right are tried first.
     """
     (width, height), (x, y) = size, anchor
-    best, least = None, float("inf")
+    best: Box | None = None
+    least = float("inf")
     for distance in (1.8, 3.0, 5.0, 8.0, 12.0):
         slant = 0.7 * distance
         centres = (
@@ -148,6 +155,7 @@ def place_label(
                 best, least = box, covered
         if least == 0:
             break
+    assert best is not None, "the first place covers less than infinity"
     return best
 
 
@@ -187,11 +195,16 @@ class LabelledPanel:
         anchor = self.place(x, y)
         box = place_label(size, anchor, self.taken, (self.width, self.height))
         self.taken.append(box)
-        inside = {"transform": self.axes.transAxes, "zorder": 9}
+        inside: dict[str, Any] = {"transform": self.axes.transAxes, "zorder": 9}
         near = (min(max(anchor[0], box[0]), box[2]), min(max(anchor[1], box[1]), box[3]))
         if np.hypot(near[0] - anchor[0], near[1] - anchor[1]) > 3.5:
             ends = np.array([near, anchor]) / (self.width, self.height)
             self.axes.plot(*ends.T, color=color, linewidth=0.5, **{**inside, "zorder": 2})
         x, y = (box[0] + box[2]) / 2 / self.width, (box[1] + box[3]) / 2 / self.height
-        look = {"ha": "center", "va": "center_baseline", "bbox": HALO, "size": style.TICK}
+        look: dict[str, Any] = {
+            "ha": "center",
+            "va": "center_baseline",
+            "bbox": HALO,
+            "size": style.TICK,
+        }
         self.axes.text(x, y, text, color=color, weight=weight, **look, **inside)

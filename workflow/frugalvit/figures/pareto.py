@@ -9,11 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from frugalvit.chance import chance_text
-from frugalvit.figures import (
-    comparison,
-    style,
-    tables,
-)
+from frugalvit.figures import comparison, style, tables
 from frugalvit.figures.about import About
 from frugalvit.figures.comparison import MASKED
 from frugalvit.figures.looks import Looks, read_looks
@@ -31,7 +27,7 @@ NEEDS = {
     "costs": comparison.COST_COLUMNS,
 }
 LINES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # of the first, second, … experiment of a kind
-STEP = {"color": "#C9C9C9", "linewidth": 2.6, "zorder": 1}
+STEP: dict[str, Any] = {"color": "#C9C9C9", "linewidth": 2.6, "zorder": 1}
 COSTS = {  # column -> words, whether less is better
     "gflops": ("GFLOPs per image", True),
     "latency_ms": ("latency of one image", True),
@@ -187,7 +183,7 @@ def join_masked(panel: LabelledPanel, series: list[Series], column: str) -> None
     for entry in series:
         if entry.role == MASKED and entry.experiment in packed:
             ends = pd.DataFrame([entry.main, packed[entry.experiment]])
-            look = {
+            look: dict[str, Any] = {
                 "color": entry.look[1],
                 "linewidth": 0.8,
                 "linestyle": (0, (1, 1.5)),
@@ -213,8 +209,8 @@ def draw_series(panel: LabelledPanel, entry: Series, column: str) -> None:
     rows = entry.rows.dropna(subset=[column])
     curve = rows[rows["joined"]]
     if len(curve) > 1:
-        look = {"color": color, "linewidth": 0.9, "linestyle": LINES[entry.place % len(LINES)]}
-        axes.plot(curve[column], curve["accuracy"] * 100, **look, zorder=3)
+        line: dict[str, Any] = {"color": color, "linestyle": LINES[entry.place % len(LINES)]}
+        axes.plot(curve[column], curve["accuracy"] * 100, **line, linewidth=0.9, zorder=3)
         panel.keep_clear(curve[column], curve["accuracy"] * 100, 0.6)
     for row in rows.itertuples():
         x, y, large = getattr(row, column), row.accuracy * 100, row.chosen or not row.joined

@@ -1,6 +1,7 @@
 """Reliability diagram: does 80 % sure mean right 80 times in 100? (Guo et al. 2017)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def draw_diagram(axes: Axes, bins: pd.DataFrame) -> None:
     axes.plot(confidence, accuracy, color=BLUE, linewidth=1, zorder=3)
     few = filled["count"] < 20
     for mask, face in ((few, "white"), (~few, BLUE)):
-        look = {
+        look: dict[str, Any] = {
             "color": BLUE,
             "markerfacecolor": face,
             "markersize": 4.5,

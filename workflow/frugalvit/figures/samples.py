@@ -38,7 +38,7 @@ def draw(
     widest = gallery.cell_width(width_mm - 2 * style.MARGIN, columns)
     wrapped = [style.wrap(name, style.NOTE, widest, lines=2) for name in names]
     lines = max(map(len, wrapped), default=1)
-    captions = [[(text, {}) for text in texts] for texts in wrapped]
+    captions: list[list[gallery.Line]] = [[(text, {}) for text in texts] for texts in wrapped]
     shown = f"one image of each of {len(samples)} classes"
     if samples["label"].nunique() < len(samples):
         shown = f"{len(samples)} images of {samples['label'].nunique()} classes"

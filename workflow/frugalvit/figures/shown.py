@@ -137,7 +137,8 @@ def _of_group(study: Study, group: Group) -> Job:
     shown = _shown(study)
     every = {name: asdict(one) for name, one in study.experiments.items()}
     folders = sorted({one.splits for one in shown})
-    figures, of = group.figures, {}
+    figures = group.figures
+    of: dict[str, Any] = {}
     match group.scope:
         case "splits":
             of = {"each": "splits", "values": folders, "settings": study.split_sets}

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.multiprocessing.spawn import ProcessException
@@ -39,7 +39,8 @@ def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) 
         call = partial(_call, function, arguments, options)
         try:
             method = multiprocessing.get_start_method()
-            fabric.launch(_process, _log_file(), failures, threads, method, call)
+            process = cast(Callable[..., None], _process)  # launch's type knows no arguments
+            fabric.launch(process, _log_file(), failures, threads, method, call)
         except ProcessException as error:
             for failure in sorted(failures.glob("*.json")):
                 kind, message = read_json(failure)

@@ -8,11 +8,7 @@ from torchvision.models import VisionTransformer
 
 from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.models.backbone import build
-from frugalvit.models.weights.tensors import (
-    State,
-    load_into,
-    read_tensors,
-)
+from frugalvit.models.weights.tensors import State, load_into, read_tensors
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"

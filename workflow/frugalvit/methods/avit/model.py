@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from frugalvit.methods.tokens.answers import Answers
+from frugalvit.methods.tokens.answers import Answers, Leaving
 from frugalvit.models.attention import masked_block
 from frugalvit.models.backbone import architecture_of, embed
 from frugalvit.models.flops import vit_flops
@@ -33,7 +33,7 @@ class Halted(NamedTuple):
         return Halted(*(part.detach() for part in self))
 
 
-class AViT(Adapted):
+class AViT(Adapted, Leaving):
     """A `VisionTransformer` whose tokens halt; observes it, copies nothing of it.
 
     After block l of L a token's score is h = sigmoid(gamma * token[0] + beta), 1 after the last. It
@@ -83,7 +83,7 @@ class AViT(Adapted):
         """Logits, depths and the scores of all tokens."""
         return Answers(outputs.logits, outputs.depths, outputs.halting)
 
-    def image_gflops(self, depths: Tensor) -> float:
+    def image_gflops(self, depths: Tensor | None) -> float:
         """GFLOPs of any image: this computes every token."""
         architecture = architecture_of(self.backbone)
         return vit_flops(architecture, architecture["num_classes"])

@@ -9,12 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frugalvit.errors import ConfigError
-from frugalvit.methods.avit.model import (
-    AViT,
-    Halted,
-    target_distribution,
-    tokens_per_block,
-)
+from frugalvit.methods.avit.model import AViT, Halted, target_distribution, tokens_per_block
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.flops import num_tokens, vit_flops
 from frugalvit.training.objective import Classification, Objective

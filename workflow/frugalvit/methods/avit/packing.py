@@ -6,15 +6,15 @@ attention only that within each image.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from frugalvit.methods.avit.model import AViT
 from frugalvit.methods.avit.ragged_attention import ragged_block
-from frugalvit.methods.tokens.answers import Answers
+from frugalvit.methods.tokens.answers import Answers, Leaving
 from frugalvit.models.backbone import embed
 
 
-class Packed(nn.Module):
+class Packed(Leaving):
     """A model with halting tokens, answering as it does, without computing halted tokens.
 
     The array is rebuilt after every block in which a token halted: copying the others once takes a
@@ -41,8 +41,9 @@ class Packed(nn.Module):
         """Logits and depths."""
         return Answers(*outputs)
 
-    def image_gflops(self, depths: Tensor) -> list[float]:
+    def image_gflops(self, depths: Tensor | None) -> list[float]:
         """GFLOPs of each image, of live tokens alone."""
+        assert depths is not None, "it answers with depths"
         return self.model.live_gflops(depths).tolist()
 
     @torch.inference_mode()

@@ -8,10 +8,11 @@ from torch import nn
 
 from frugalvit.methods.avit.model import AViT
 from frugalvit.methods.avit.packing import Packed
+from frugalvit.methods.tokens.answers import Leaving
 from frugalvit.operating_point import Point
 
 
-def models(model: AViT, how: dict[str, Any]) -> dict[Point, nn.Module]:
+def models(model: AViT, how: dict[str, Any]) -> dict[Point, Leaving]:
     """The model of each point, the one in use first, the masked one second.
 
     Args:

@@ -15,7 +15,7 @@ from frugalvit.data.thumbnails import encode
 from frugalvit.data.views import centre_crop
 from frugalvit.errors import ConfigError
 from frugalvit.evaluation.tested import TestedRun
-from frugalvit.methods.avit.model import target_distribution
+from frugalvit.methods.avit.model import AViT, target_distribution
 from frugalvit.methods.avit.points import models
 from frugalvit.methods.tokens.answers import Answers
 from frugalvit.methods.tokens.leaving import evaluate_points
@@ -26,6 +26,7 @@ IMAGES = 6  # drawn by difficulty where no indices are given
 
 def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
     """Answer each split at each point, and say where tokens halted; see `methods.method.TablesPart`."""
+    assert isinstance(run.model, AViT)
     rows, splits = evaluate_points(run, models(run.model, how))
     tables, metrics, found = [], {}, {}
     for name, split in splits.items():
@@ -48,20 +49,32 @@ class Halting:
     packed: Answers
     masked: Answers  # with halting scores, which the packed model does not have for halted tokens
 
+    @property
+    def depths(self) -> Tensor:
+        """Blocks that compute each token, `[images, tokens]`."""
+        assert self.packed.depths is not None, "a packed model tells them"
+        return self.packed.depths
+
+    @property
+    def halting(self) -> Tensor:
+        """Probability to halt after each block, `[images, blocks]`."""
+        assert self.masked.halting is not None, "a masked model tells it"
+        return self.masked.halting
+
     def with_depths(self) -> pd.DataFrame:
         """The predictions, with `depth` (mean of the image's tokens, blocks) and `tokens`.
 
         `tokens` is the share of token states that were computed: depth over the number of blocks.
         """
-        depth = self.packed.depths.double().mean(dim=1).numpy().round(4)
-        blocks = self.masked.halting.shape[1]
+        depth = self.depths.double().mean(dim=1).numpy().round(4)
+        blocks = self.halting.shape[1]
         return self.predictions.assign(depth=depth, tokens=(depth / blocks).round(4))
 
     def measures(self) -> dict[str, Any]:
         """Depth inside and outside boxes, and how far packed and masked logits differ."""
         boxes = boxes_in_view(self.images.store, self.images.ids, self.images.image_size)
         difference = (self.packed.logits - self.masked.logits).abs().max().item()
-        return {**depth_by_box(self.packed.depths, boxes), "packed_difference": difference}
+        return {**depth_by_box(self.depths, boxes), "packed_difference": difference}
 
     def table(self, how: dict[str, Any]) -> pd.DataFrame:
         """Halting per block, beside the distribution that training aimed at; see `halting_table`.
@@ -70,18 +83,18 @@ class Halting:
             how: the experiment's `alpha_distribution`, without which training aimed at none,
                 `expected_depth` and `depth_std`.
         """
-        blocks = self.masked.halting.shape[1]
+        blocks = self.halting.shape[1]
         target = target_distribution(blocks, how["expected_depth"], how["depth_std"])
         if not how["alpha_distribution"]:
             target = torch.full_like(target, float("nan"))
         split = self.predictions["split"].iloc[0]
-        return halting_table(self.masked.halting, self.packed.depths, target, split)
+        return halting_table(self.halting, self.depths, target, split)
 
     def pictures(self, indices: Sequence[int] | None) -> pd.DataFrame:
         """Depth maps of the images at `indices`, or of six by difficulty; see `depth_images`."""
-        places = chosen_images(self.packed.depths, indices)
-        blocks = self.masked.halting.shape[1]
-        return depth_images(self.predictions, self.packed.depths, blocks, places, self.images)
+        places = chosen_images(self.depths, indices)
+        blocks = self.halting.shape[1]
+        return depth_images(self.predictions, self.depths, blocks, places, self.images)
 
 
 def halting_table(halting: Tensor, depths: Tensor, target: Tensor, split: str) -> pd.DataFrame:

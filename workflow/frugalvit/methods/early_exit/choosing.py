@@ -9,11 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frugalvit.methods.early_exit.calibration import (
-    for_budget,
-    for_drop,
-    least_gflops,
-)
+from frugalvit.methods.early_exit.calibration import for_budget, for_drop, least_gflops
 from frugalvit.methods.early_exit.criteria import decide, score_exits
 from frugalvit.methods.early_exit.risk import Certificate
 from frugalvit.operating_point import FULL, NEVER, Point

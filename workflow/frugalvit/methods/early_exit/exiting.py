@@ -9,11 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from frugalvit.methods.early_exit.criteria import (
-    Step,
-    log_probabilities,
-    step_of,
-)
+from frugalvit.methods.early_exit.criteria import Step, log_probabilities, step_of
 from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.models.backbone import embed
 from frugalvit.operating_point import NEVER

@@ -17,8 +17,8 @@ def timed(
 ) -> dict[str, nn.Module]:
     """One model a threshold; see `methods.method.PointsPart`."""
     temperatures = read_json(folder / "calibration.json")["temperatures"]
-    return {
-        point.model: Exiting(model, point.criterion, point.threshold, temperatures)
-        for point in points
-        if point.model != FULL
-    }
+    models: dict[str, nn.Module] = {}
+    for point in points:
+        if point.model != FULL:
+            models[point.model] = Exiting(model, *point.rule, temperatures)
+    return models

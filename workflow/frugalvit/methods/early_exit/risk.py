@@ -21,10 +21,7 @@ from torch import Tensor
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.early_exit.calibration import unit_numbers
-from frugalvit.methods.early_exit.criteria import (
-    LEAST_PATIENCE,
-    first_exits,
-)
+from frugalvit.methods.early_exit.criteria import LEAST_PATIENCE, first_exits
 from frugalvit.operating_point import NEVER
 
 GRID_STEPS = 200

@@ -46,7 +46,7 @@ def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
     tables, metrics = [], {}
     for split in ("valid", "test"):
         logits, labels = splits[split]
-        left, answers = decide(logits, found.temperatures, point.criterion, point.threshold)
+        left, answers = decide(logits, found.temperatures, *point.rule)
         table = predictions(run.ids(split), split, answers, labels)
         tables.append(table.assign(exit=[costs.blocks[place] for place in left.tolist()]))
         metrics[split] = classification_metrics(answers, labels)
@@ -150,22 +150,23 @@ def evaluate_points(
     for split, (logits, labels) in splits.items():
         scored = {
             criterion: score_exits(logits, temperatures, criterion)
-            for criterion in {point.criterion for point in points}
+            for criterion in {point.rule[0] for point in points}
         }
         for point in points:
-            if point.threshold == NEVER:
+            criterion, threshold = point.rule
+            if threshold == NEVER:
                 exits = torch.full((len(labels),), len(costs.blocks) - 1)
                 answers = log_probabilities(logits[:, -1], float(temperatures[-1]))
             else:
-                scores, all_answers = scored[point.criterion]
-                exits = first_exits(scores, point.threshold)
+                scores, all_answers = scored[criterion]
+                exits = first_exits(scores, threshold)
                 answers = all_answers[torch.arange(len(exits)), exits]
             rows.append(
                 {
                     **point.columns,
                     "split": split,
                     **quality(answers, labels),
-                    **_cost(exits, point.threshold, costs),
+                    **_cost(exits, threshold, costs),
                 }
             )
     return pd.DataFrame(rows, columns=EVALUATED)

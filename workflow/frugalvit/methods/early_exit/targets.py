@@ -17,11 +17,7 @@ from frugalvit.methods.early_exit.choosing import (
     risk_point,
 )
 from frugalvit.methods.early_exit.criteria import CRITERIA, score_exits
-from frugalvit.methods.early_exit.risk import (
-    certify,
-    check_epsilon,
-    threshold_grid,
-)
+from frugalvit.methods.early_exit.risk import certify, check_epsilon, threshold_grid
 from frugalvit.operating_point import Point
 
 

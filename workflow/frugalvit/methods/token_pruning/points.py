@@ -8,10 +8,11 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 from frugalvit.methods.token_pruning.pruning import TokenPruning
+from frugalvit.methods.tokens.answers import Leaving
 from frugalvit.operating_point import Point
 
 
-def models(model: VisionTransformer, how: dict[str, Any]) -> dict[Point, nn.Module]:
+def models(model: VisionTransformer, how: dict[str, Any]) -> dict[Point, Leaving]:
     """The model of each point, the one in use first.
 
     Args:

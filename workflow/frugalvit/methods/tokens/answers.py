@@ -1,8 +1,9 @@
 """What models say whose tokens leave."""
 
-from typing import Any, NamedTuple, Protocol
+from abc import abstractmethod
+from typing import Any, NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Answers(NamedTuple):
@@ -15,15 +16,18 @@ class Answers(NamedTuple):
     )
 
 
-class Leaving(Protocol):
+class Leaving(nn.Module):
     """A model that an operating point is of."""
 
-    num_layers: int  # blocks
+    @property
+    @abstractmethod
+    def num_layers(self) -> int:
+        """Blocks of its backbone."""
 
+    @abstractmethod
     def as_answers(self, outputs: Any) -> Answers:
         """What the model's outputs for a batch say."""
-        ...
 
+    @abstractmethod
     def image_gflops(self, depths: Tensor | None) -> list[float] | float:
         """GFLOPs of each image by its depths `[images, tokens]`; of any image where all cost alike."""
-        ...

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.devices.fabric import Fabric
@@ -22,15 +22,15 @@ from frugalvit.operating_point import Point
 
 
 @torch.inference_mode()
-def answer(fabric: Fabric, model: nn.Module, images: ImageSet, batch_size: int) -> Answers:
-    """Answers (on the CPU, float32) of a `Leaving` model to whole images, in their order."""
+def answer(fabric: Fabric, model: Leaving, images: ImageSet, batch_size: int) -> Answers:
+    """Answers (on the CPU, float32) of a model to whole images, in their order."""
     module = fabric.setup_module(model).eval()
     loader = fabric.setup_dataloaders(batches(images, batch_size))
     batched = [model.as_answers(module(pixels)) for pixels, _ in loader]
-    logits, depths, halting = (
-        torch.cat(part).cpu() if part[0] is not None else None for part in zip(*batched)
-    )
-    return Answers(logits.float(), depths, halting)
+    logits = torch.cat([answers.logits for answers in batched]).cpu().float()
+    depths = [answers.depths for answers in batched if answers.depths is not None]
+    halting = [answers.halting for answers in batched if answers.halting is not None]
+    return Answers(logits, *(torch.cat(part).cpu() if part else None for part in (depths, halting)))
 
 
 def point_row(
@@ -68,13 +68,13 @@ class Split(NamedTuple):
 
 
 def evaluate_points(
-    run: TestedRun, models: Mapping[Point, nn.Module]
+    run: TestedRun, models: Mapping[Point, Leaving]
 ) -> tuple[pd.DataFrame, dict[str, Split]]:
     """Every point on every split: a row each, and what each split's images were answered.
 
     Args:
         run: to test.
-        models: `Leaving`, by point; the one in use first.
+        models: by point; the one in use first.
     """
     rows, splits = [], {}
     for split in run.splits:
@@ -95,7 +95,7 @@ def evaluate_points(
     return pd.DataFrame(rows), splits
 
 
-def written(run: TestedRun, models: Mapping[Point, nn.Module]) -> dict[str, Any]:
+def written(run: TestedRun, models: Mapping[Point, Leaving]) -> dict[str, Any]:
     """What an evaluation writes where no token halts: answers at the point in use, and all points."""
     rows, splits = evaluate_points(run, models)
     tables = [split.predictions for split in splits.values()]

@@ -7,13 +7,13 @@ from itertools import pairwise
 from torch import Tensor
 from torchvision.models import VisionTransformer
 
-from frugalvit.methods.tokens.answers import Answers
+from frugalvit.methods.tokens.answers import Answers, Leaving
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.flops import block_flops, flops_by_part, num_tokens
 from frugalvit.models.heads import Adapted
 
 
-class Thinned(Adapted):
+class Thinned(Adapted, Leaving):
     """A `VisionTransformer` whose blocks thin tokens out; observes it, copies nothing of it.
 
     Args:

@@ -10,11 +10,7 @@ from frugalvit.errors import WeightsError
 from frugalvit.files import sha256_file
 from frugalvit.models.backbone import build
 from frugalvit.models.weights.conversion import convert
-from frugalvit.models.weights.tensors import (
-    State,
-    check_exists,
-    read_tensors,
-)
+from frugalvit.models.weights.tensors import State, check_exists, read_tensors
 
 
 def load_file(

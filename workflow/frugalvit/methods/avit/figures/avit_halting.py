@@ -1,6 +1,7 @@
 """Where tokens halt, beside the distribution that training asked for."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,7 +15,13 @@ COLUMNS = ("block", "split", "halting", "tokens", "target", "n")
 NEEDS = {"halting": COLUMNS, "devices": tables.DEVICES}
 TOP, PANEL_HEIGHT, FOOT = 14.0, 50.0, 10.0  # mm: words above the panels, panels, ticks and label
 LEFT, BETWEEN = 11.0, 9.0  # mm
-TARGET = {"color": "#A06A00", "marker": "D", "markersize": 3.4, "linewidth": 1.2, "zorder": 5}
+TARGET: dict[str, Any] = {
+    "color": "#A06A00",
+    "marker": "D",
+    "markersize": 3.4,
+    "linewidth": 1.2,
+    "zorder": 5,
+}
 
 
 def by_block(shown: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -85,7 +92,13 @@ def draw_bars(axes: Axes, runs: pd.DataFrame, color: str, pale: str) -> None:
     several = runs.shape[1] > 1
     axes.bar(runs.index, runs.mean(axis=1), width=0.72, color=pale if several else color)
     if several:
-        rings = {"markersize": 3.0, "mfc": "white", "mew": 0.8, "color": color, "zorder": 4}
+        rings: dict[str, Any] = {
+            "markersize": 3.0,
+            "mfc": "white",
+            "mew": 0.8,
+            "color": color,
+            "zorder": 4,
+        }
         axes.plot(runs.index, runs, "o", **rings)
     last = int(runs.index.max())
     axes.set_xlim(0.4, last + 0.6)

@@ -50,8 +50,12 @@ HEADINGS = (
 HEAD, GAP, WORDS, FOOT = 5.0, 2.0, 31.0, 8.5  # mm: headings, gaps, words at the left, colour bar
 MOST_CELL, TALLEST_WORDS = 30.0, 21.5  # mm
 LEFT_OUT = "#CFE0EE"  # a tint that hardly any photograph has, so that it is not taken for image
-BOX_LOOK = {"fill": False, "edgecolor": "#F0E442", "linewidth": 1.0}  # yellow of the palette
-BOX_SHADE = {"fill": False, "edgecolor": INK, "linewidth": 1.9, "alpha": 0.7}
+BOX_LOOK: dict[str, Any] = {
+    "fill": False,
+    "edgecolor": "#F0E442",
+    "linewidth": 1.0,
+}  # yellow of the palette
+BOX_SHADE: dict[str, Any] = {"fill": False, "edgecolor": INK, "linewidth": 1.9, "alpha": 0.7}
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Shown:
         return patches[rows[:, None], columns]
 
 
-def read_row(row: tuple) -> Shown:
+def read_row(row: Any) -> Shown:
     """A row of `depth_images.csv`, decoded.
 
     Raises:
@@ -82,7 +86,7 @@ def read_row(row: tuple) -> Shown:
     """
     source = f"runs/{row.run}/depth_images.csv: image {row.id}"
     picture = gallery.decode_image(row.image, source)
-    depths, side = np.array(str(row.depths).split(), dtype=int), int(row.side)
+    depths, side = np.array(str(row.depths).split(), dtype=np.int64), int(row.side)
     if depths.size != side**2:
         raise DataError(
             f"{source}: {depths.size} depths for {side} by {side} patches; delete the file and rerun"
@@ -181,7 +185,7 @@ def notes(shown: list[Shown]) -> str:
     return text + "✗: a wrong answer."
 
 
-def write_words(page: Page, middle: float, row: tuple, entry: Shown) -> None:
+def write_words(page: Page, middle: float, row: Any, entry: Shown) -> None:
     """True class, answer and depths of an image, left of its row."""
     right = row.label == row.predicted
     mark = {"color": INK} if right else {"color": VERMILLION, "weight": "bold"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -188,14 +189,14 @@ def draw_curves(axes: Axes, panel: Panel, history: pd.DataFrame, stopped: pd.Dat
         _, color, linestyle = LOOKS[split]
         runs = history.pivot(index="x", columns="run", values=column).reindex(places)
         runs = runs.astype(float) * panel.factor
-        look = {"color": color, "linestyle": linestyle}
+        look: dict[str, Any] = {"color": color, "linestyle": linestyle}
         if runs.shape[1] > 1:
             axes.plot(runs.index, runs, linewidth=0.6, alpha=0.55, **look)
         mean = runs.mean(axis=1, skipna=False)
-        short = {"marker": "o", "markersize": 2.4} if len(places) <= 30 else {}
+        short: dict[str, Any] = {"marker": "o", "markersize": 2.4} if len(places) <= 30 else {}
         axes.plot(mean.index, mean, linewidth=1.6, **look, **short)
         ends = stopped.dropna(subset=column)
-        crosses = {"color": color, "markersize": 4, "mew": 1.0}
+        crosses: dict[str, Any] = {"color": color, "markersize": 4, "mew": 1.0}
         axes.plot(ends["x"], ends[column] * panel.factor, "x", **crosses)
         drawn.append(runs.to_numpy())
     set_limits(axes, np.concatenate(drawn, axis=None), panel)

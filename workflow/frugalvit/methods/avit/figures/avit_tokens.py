@@ -1,6 +1,7 @@
 """Tokens kept per image: how many images took how many, and whether their answers were right."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,7 +116,7 @@ def draw_histograms(
 ) -> None:
     """Right answers above wrong ones on one scale of tokens, each in % of its own number."""
     right = shown["label"] == shown["predicted"]
-    edges = np.linspace(*limits, BINS + 1)
+    edges = np.linspace(*limits, BINS + 1).tolist()
     for number, (kind, (_, color)) in enumerate(LOOKS.items()):
         part, top = shown[right == kind], TOP + number * (HALF + WITHIN)
         page.text(LEFT, top - 2.6, heading(kind, part, shown), va="center", color=color)
@@ -175,5 +176,5 @@ def write_counts(axes: Axes, width: float, places: pd.Series, table: pd.DataFram
     widths = [style.text_width(text, style.NOTE) for text in texts]
     wanted = style.spread(at, max(widths) + 1.2, max(widths) / 2, width - max(widths) / 2)
     for x, text in zip(wanted, texts):
-        look = {"ha": "center", "va": "bottom", "size": style.NOTE, "color": GREY}
+        look: dict[str, Any] = {"ha": "center", "va": "bottom", "size": style.NOTE, "color": GREY}
         axes.text(x / width, 0.012, text, transform=axes.transAxes, **look)

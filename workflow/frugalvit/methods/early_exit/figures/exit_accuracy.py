@@ -1,6 +1,7 @@
 """Accuracy of every exit, beside a linear probe of the same depth of the untouched base."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -109,17 +110,27 @@ def draw_curves(axes: Axes, axis: BlockAxis, runs: pd.DataFrame, probe: pd.Serie
     mean = runs.mean(axis=1)
     ends = [(float(mean.iloc[-1]), ["exits", "◆ last: full model"], BLUE)]
     if len(probe):
-        look = {"linestyle": DASHED, "marker": "s", "markersize": 2.6, "zorder": 2}
+        look: dict[str, Any] = {"linestyle": DASHED, "marker": "s", "markersize": 2.6, "zorder": 2}
         axes.plot(probe.index, probe, color=PALE, mec=GREY, mfc=GREY, linewidth=1.1, **look)
         ends.append((float(probe.iloc[-1]), ["linear probe of the", "base, untouched"], GREY))
     several = runs.shape[1] > 1
     axes.plot(mean.index, mean, color=BLUE, linewidth=1.6, zorder=3)
     if several:
-        rings = {"markersize": 3.6, "mfc": "white", "mew": 0.8, "color": BLUE, "zorder": 4}
+        rings: dict[str, Any] = {
+            "markersize": 3.6,
+            "mfc": "white",
+            "mew": 0.8,
+            "color": BLUE,
+            "zorder": 4,
+        }
         axes.plot(runs.index, runs, "o", **rings)
     else:
         axes.plot(mean.index, mean, "o", color=BLUE, markersize=4, zorder=4)
-    full = {"mfc": "none" if several else BLUE, "markersize": 9 if several else 7, "mew": 1.3}
+    full: dict[str, Any] = {
+        "mfc": "none" if several else BLUE,
+        "markersize": 9 if several else 7,
+        "mew": 1.3,
+    }
     axes.plot(mean.index[-1], mean.iloc[-1], "D", color=BLUE, zorder=5, **full)
     axis.dress(axes)
     values = pd.concat([runs.stack(), probe])

@@ -1,6 +1,7 @@
 """Calibration of every exit, before and after its temperature (Guo et al. 2017)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,8 @@ COLUMNS = ("exit", "split", "n", "ece", "ece_calibrated", "temperature")
 NEEDS = {"exits": COLUMNS, "devices": tables.DEVICES}
 ERROR_HEIGHT, TEMPERATURE_HEIGHT, GAP = 48.0, 28.0, 5.0  # mm
 SHIFT = 0.16  # blocks between an exit and its marks before and after
-BEFORE = {"color": VERMILLION, "marker": "s", "column": "ece", "shift": -SHIFT}
-AFTER = {"color": BLUE, "marker": "o", "column": "ece_calibrated", "shift": SHIFT}
+BEFORE: dict[str, Any] = {"color": VERMILLION, "marker": "s", "column": "ece", "shift": -SHIFT}
+AFTER: dict[str, Any] = {"color": BLUE, "marker": "o", "column": "ece_calibrated", "shift": SHIFT}
 NICE = [0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 1, 1.2, 1.5, 2, 3, 5, 7, 10, 20]  # ticks of temperature
 
 
@@ -100,16 +101,21 @@ def draw_errors(axes: Axes, axis: BlockAxis, shown: pd.DataFrame) -> None:
         runs = by_exit(shown, look["column"]) * 100
         mean = means[look["column"]] = runs.mean(axis=1)
         places = mean.index + look["shift"]
-        ranges = {"color": look["color"], "linewidth": 0.8, "zorder": 2}
+        ranges: dict[str, Any] = {"color": look["color"], "linewidth": 0.8, "zorder": 2}
         if runs.shape[1] > 1:
             axes.vlines(places, runs.min(axis=1), runs.max(axis=1), **ranges)
-        mark = {"color": look["color"], "markersize": 4.4, "zorder": 4}
+        mark: dict[str, Any] = {"color": look["color"], "markersize": 4.4, "zorder": 4}
         axes.plot(places, mean, look["marker"], **mark)
         if mean.notna().any():
             ends.append((float(mean.dropna().iloc[-1]), [words], look["color"]))
     for block, before in means["ece"].items():
         after = means["ece_calibrated"][block]
-        arrow = {"arrowstyle": "-|>", "color": GREY, "linewidth": 0.7, "mutation_scale": 5}
+        arrow: dict[str, Any] = {
+            "arrowstyle": "-|>",
+            "color": GREY,
+            "linewidth": 0.7,
+            "mutation_scale": 5,
+        }
         if np.isfinite(before - after):
             start, end = (block - SHIFT, before), (block + SHIFT, after)
             axes.annotate("", end, start, arrowprops={**arrow, "shrinkA": 2, "shrinkB": 2})
@@ -143,6 +149,14 @@ def draw_temperatures(axes: Axes, axis: BlockAxis, runs: pd.DataFrame) -> None:
     sides = ((1, "up: made less sure"), (0, "1: left as it was"), (-1, "down: made surer"))
     for side, words in sides:
         place = (1, at_one + side * style.line_height(style.TICK) * 1.15 / TEMPERATURE_HEIGHT)
-        offset = {"xytext": (2 / style.MM_PER_POINT, 0), "textcoords": "offset points"}
-        look = {"color": GREY, "va": "center", "size": style.TICK, "annotation_clip": False}
+        offset: dict[str, Any] = {
+            "xytext": (2 / style.MM_PER_POINT, 0),
+            "textcoords": "offset points",
+        }
+        look: dict[str, Any] = {
+            "color": GREY,
+            "va": "center",
+            "size": style.TICK,
+            "annotation_clip": False,
+        }
         axes.annotate(words, place, xycoords="axes fraction", **offset, **look)

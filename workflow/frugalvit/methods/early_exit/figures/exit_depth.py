@@ -147,7 +147,13 @@ def draw_shares(page: Page, width: float, step: float, shares: pd.DataFrame) -> 
         page.text(left - 1.2, y, texts[place], ha="right", **look)
         furthest = mean[block]
         if several:
-            rings = {"markersize": 3.2, "mfc": "white", "mew": 0.8, "color": BLUE, "zorder": 3}
+            rings: dict[str, Any] = {
+                "markersize": 3.2,
+                "mfc": "white",
+                "mew": 0.8,
+                "color": BLUE,
+                "zorder": 3,
+            }
             axes.plot(row * 100, [place] * len(row), "o", clip_on=False, **rings)
             furthest = max(furthest, float(row.max()) * 100)
         end = left + furthest / limit * (width - left - 9)

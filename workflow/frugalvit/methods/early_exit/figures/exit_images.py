@@ -129,12 +129,13 @@ def heading(group: str, rows: pd.DataFrame, predictions: pd.DataFrame) -> str:
     return f"Left {group}: after {blocks}, as {count:,} of {len(predictions):,} did ({shown})"
 
 
-def caption(row: tuple, names: list[str], width: float) -> list[gallery.Line]:
+def caption(row: Any, names: list[str], width: float) -> list[gallery.Line]:
     """True class, the wrong answer if it is one, block and probability; `width` is in mm."""
     # Never 100 %: a rounded probability is no certainty.
     digits = 1 if row.probability > 0.99 else 0
     sure = f"{min(row.probability, 0.999) * 100:.{digits}f} %"
     true = names[row.label]
+    second: gallery.Line
     if row.label == row.predicted:
         second = ("", {})
     else:

@@ -8,12 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from frugalvit.figures import (
-    point_words,
-    schedules,
-    style,
-    tables,
-)
+from frugalvit.figures import point_words, schedules, style, tables
 from frugalvit.figures.about import About
 from frugalvit.figures.panel import LabelledPanel, tick_percents
 from frugalvit.figures.style import BLUE, DASH, GREY, INK, PALE, VERMILLION, Page
@@ -176,16 +171,22 @@ def draw_panel(
     for name, line in curves.items():
         if name != used:
             draw_line(panel, line, column, {"color": PALE, "linewidth": 0.8, "zorder": 2})
-    if used in curves:
+    if used is not None and used in curves:
         strong = {"color": BLUE, "linewidth": 1.7, "marker": "o", "markersize": 2.6, "zorder": 4}
         draw_line(panel, curves[used], column, strong)
         if seeds["run"].nunique() > 1:
-            dots = {"color": BLUE, "markersize": 2.4, "alpha": 0.45, "mew": 0, "zorder": 3}
+            dots: dict[str, Any] = {
+                "color": BLUE,
+                "markersize": 2.4,
+                "alpha": 0.45,
+                "mew": 0,
+                "zorder": 3,
+            }
             axes.plot(seeds[column], seeds["accuracy"] * 100, "o", **dots)
     draw_full(panel, column, entries)
     placed = [(e, e.mean(column), e.mean("accuracy") * 100) for e in entries]
     placed = [(entry, x, y) for entry, x, y in placed if np.isfinite(x)]
-    labels = []
+    labels: list[tuple[bool, tuple[Any, ...]]] = []  # whether it may wait, what `label` takes
     for entry, x, height in placed:
         label, look, below = entry.label, entry.look, height < axes.get_ylim()[0]
         y = height
@@ -202,9 +203,9 @@ def draw_panel(
         if len(line) and (name == used or used not in curves):
             start = (line[column].iloc[0], line["accuracy"].iloc[0] * 100)
             labels.append((True, (*start, name, BLUE if name == used else GREY)))
-    for _, label in sorted(labels, key=lambda label: label[0]):
-        if label[2]:
-            panel.label(*label)
+    for _, words in sorted(labels, key=lambda each: each[0]):
+        if words[2]:
+            panel.label(*words)
 
 
 def draw_line(panel: LabelledPanel, line: pd.DataFrame, column: str, look: dict[str, Any]) -> None:
@@ -265,13 +266,23 @@ def draw_criteria(
         axes.set(xlim=(costs.min() - room, costs.max() + room), ylim=limits)
         for other in curves.values():
             axes.plot(other["gflops"], other["accuracy"] * 100, color="#C4C4C4", linewidth=0.7)
-        look = {"color": BLUE, "marker": "o", "markersize": 2.4, "linewidth": 1.3}
+        look: dict[str, Any] = {
+            "color": BLUE,
+            "marker": "o",
+            "markersize": 2.4,
+            "linewidth": 1.3,
+        }
         axes.plot(line["gflops"], line["accuracy"] * 100, **look)
         axes.axvline(
             reference, color=VERMILLION if inside else GREY, linewidth=0.7, linestyle=(0, (1, 1.5))
         )
         if full:
-            rule = {"color": INK, "linewidth": 0.6, "linestyle": (0, (4, 2)), "zorder": 1}
+            rule: dict[str, Any] = {
+                "color": INK,
+                "linewidth": 0.6,
+                "linestyle": (0, (4, 2)),
+                "zorder": 1,
+            }
             axes.axhline(full.mean("accuracy") * 100, **rule)
         axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
         tick_percents(axes, 4)
