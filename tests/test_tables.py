@@ -72,6 +72,9 @@ def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page()
     assert "early: drop 0.01" in page
     assert "early: full" in page
     assert "confidence" not in page, "a curve's points are no rows"
+    rows = {row.split("<td>")[1].split("<")[0]: row for row in page.split("<tr")[2:]}
+    assert "class='best'" in rows["early"], "of what is in use; of others no predictions are kept"
+    assert "+10.0 (seed 0)" in rows["early: full"] and "best" not in rows["early: full"]
     other = table.assign(experiment="other", run="other-s0")
     assert "early: full" not in results_table.draw(other, ["other"], points)
 

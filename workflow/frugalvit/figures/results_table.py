@@ -91,7 +91,7 @@ def draw(
     predictions: pd.DataFrame | None = None,
     split: str = "test",
 ) -> str:
-    """A whole HTML page; the best mean accuracy on each set of test images is marked.
+    """A whole HTML page; the best mean accuracy of a model in use on each set of test images is marked.
 
     Rows of fewer seeds than others on the same images stand below these, and are not ranked.
 
@@ -105,12 +105,15 @@ def draw(
     runs = compared_runs(summary, shown)
     runs = runs[runs["split"] == split]
     others = None if points is None else _others(runs, points[points["split"] == split])
-    runs = runs if others is None or others.empty else pd.concat([runs, others])
+    aside = set() if others is None else set(others["experiment"])
+    runs = pd.concat([runs, others]) if aside else runs
     groups = dict(iter(runs.groupby("experiment", sort=False)))
     fewer = _unranked(groups)
     order = sorted(groups, key=lambda name: (name in fewer, -groups[name]["accuracy"].mean()))
     # Experiments with swapped sets are tested on other images: each test set has its own best.
-    best = {groups[name]["n"].iloc[0]: name for name in reversed(order)}
+    # Of points that are not in use no predictions are kept to compare with, image by image.
+    in_use = [name for name in order if name not in aside]
+    best = {groups[name]["n"].iloc[0]: name for name in reversed(in_use)}
     against = _compare(groups, best, predictions, split)
     headings = [heading for _, heading, *_ in _SPREAD]
     headings[1:1] = ["95 % interval, %", *against]
@@ -120,7 +123,7 @@ def draw(
         own, rival = groups[name], groups[best[groups[name]["n"].iloc[0]]]
         # Of few images several are best.
         equal = own["accuracy"].mean() > rival["accuracy"].mean() - 1e-9
-        look = "fewer" if name in fewer else "best" if equal else ""
+        look = "fewer" if name in fewer else "best" if equal and name not in aside else ""
         rows.append(_row(name, own, look, [texts[name] for texts in against.values()]))
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     study = escape(str(summary["study"].iloc[0]))
