@@ -1,6 +1,7 @@
 """A study's configuration: every mistake is one line that names the key and the remedy."""
 
 import copy
+import dataclasses
 import re
 
 import pytest
@@ -10,6 +11,7 @@ from frugalvit.config.docs import document
 from frugalvit.config.schema import load_schema, method_schema, read_yaml, retype, validate
 from frugalvit.config.study import load_study
 from frugalvit.errors import ConfigError
+from frugalvit.methods import registry
 from frugalvit.methods.registry import METHODS
 from tests.workflows import ROOT
 
@@ -382,3 +384,15 @@ def test_overrides_of_the_command_line_get_their_types():
         "mirror": None,
         "study": "a",
     }
+
+
+def test_a_method_that_forgets_to_refuse_fewer_blocks_does_not_drop_them(config, monkeypatch):
+    forgetful = dataclasses.replace(registry.method("avit"), check=lambda entry: {})
+    real = registry.method
+    monkeypatch.setattr(
+        registry, "method", lambda name: forgetful if name == "avit" else real(name)
+    )
+    phases = [{"train": "all", "epochs": 1}]
+    config["experiments"]["mine"] = {"method": "avit", "keep_blocks": 2, "schedule": phases}
+    with pytest.raises(ConfigError, match=r"mine.keep_blocks: avit keeps all blocks; remove it"):
+        load_study(config)

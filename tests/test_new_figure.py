@@ -1,4 +1,4 @@
-"""Adding a figure touches its file, its caption and one line of the registry."""
+"""docs/architecture.md, "Add a figure", followed literally: a file, a caption, one line."""
 
 from pathlib import Path
 

@@ -230,7 +230,10 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
     method.check_schedule(at, schedule)
     settings = run_settings(raw["method"], seed, training, schedule)
     _check_views(at, settings)
-    return settings | method.training(raw)
+    own = method.training(raw)
+    if "keep_blocks" in raw and "keep_blocks" not in own:
+        raise ConfigError(f"{at}.keep_blocks: {raw['method']} keeps all blocks; remove it")
+    return settings | own
 
 
 def _check_views(at: str, settings: dict) -> None:

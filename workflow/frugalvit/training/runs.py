@@ -27,7 +27,8 @@ from frugalvit.training.parallel import Frozen
 from frugalvit.training.phases import SCRATCH, RunData
 
 log = logging.getLogger(__name__)
-KEPT = ("valid_accuracy", "valid_loss", "valid_gflops", "alpha_ponder")  # of a card
+# Columns of every history that say nothing of how good an epoch was.
+OF_EPOCH = ("epoch", "phase", "train", "lr", "seconds")
 FILES = ("weights.safetensors", "card.json", "history.csv")
 
 
@@ -220,6 +221,7 @@ def run_card(
 
 
 def _kept(progress: Progress) -> dict[str, float]:
-    """Validation measures of the epoch whose weights were kept."""
+    """Validation measures, and weights of losses, of the epoch whose weights were kept."""
     row = progress.history[progress.best_epoch - 1]
-    return {name: value for name, value in row.items() if name in KEPT}
+    told = (name for name in row if name not in OF_EPOCH and not name.startswith("train_"))
+    return {name: row[name] for name in told}

@@ -122,7 +122,7 @@ def risk_point(
     temperatures: Sequence[float] | Tensor,
     costs: Costs,
 ) -> Point:
-    """The point that a certificate from `inference.risk` allows.
+    """The point that a certificate from `risk` allows.
 
     The full model, which loses nothing, where that is cheaper on calibration images; other
     arguments as above.

@@ -43,7 +43,7 @@ def exit_flops(
         architecture: as in `models.backbone`.
         num_classes: of every exit.
         exit_after: blocks with an exit, ascending, the last block among them.
-        head: settings of the heads, as `models.exits.EarlyExits` takes them.
+        head: settings of the heads, as `model.EarlyExits` takes them.
     """
     parts = flops_by_part(architecture, num_classes)
     last = exit_after[-1]

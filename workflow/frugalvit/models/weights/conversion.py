@@ -1,6 +1,6 @@
 """Any plain ViT's tensors, computed into torchvision's `VisionTransformer`.
 
-Knows the naming of torchvision, of timm / DeiT / DINOv2, and of Hugging Face (`models.naming`).
+Knows the naming of torchvision, of timm / DeiT / DINOv2, and of Hugging Face (`naming`).
 LayerScale (Touvron et al. 2021, "Going deeper with image transformers", eq. 4) multiplies a
 branch's output by a vector, so it folds into the branch's last linear layer. What torchvision's
 class cannot compute is refused. Messages here lack the file's name, which the caller puts in front.

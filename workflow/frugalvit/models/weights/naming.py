@@ -2,7 +2,7 @@
 
 Separate query, key and value and LayerScale, for which torchvision has no name, come out as
 `query.*`, `key.*`, `value.*` and `layer_scale_1|2` inside their block, and the distillation token
-as `distillation_token`: `models.conversion` computes them away.
+as `distillation_token`: `conversion` computes them away.
 """
 
 import re
