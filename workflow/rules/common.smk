@@ -2,6 +2,7 @@
 from frugalvit.config import job_params
 from frugalvit.data.sources.all_sources import module_of
 from frugalvit.methods import registry
+from frugalvit.methods.method import PLAIN
 
 SPLITS = ["train", "valid", "test"]
 STORE_FILES = ["index.csv", "report.json", *(f"{split}.npy" for split in SPLITS)]

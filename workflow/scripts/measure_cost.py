@@ -9,7 +9,7 @@ from frugalvit.devices.fabric import make_fabric, precision_of
 from frugalvit.evaluation.cost import COLUMNS, LARGE_BATCH, measure
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
-from frugalvit.methods.registry import PLAIN
+from frugalvit.methods.method import PLAIN
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.base import build_from_base
 from frugalvit.models.flops import vit_flops

@@ -5,7 +5,7 @@ from pathlib import Path
 from frugalvit.devices.fabric import training_fabric
 from frugalvit.jobs.processes import launch
 from frugalvit.jobs.run import run_job
-from frugalvit.methods.registry import PLAIN
+from frugalvit.methods.method import PLAIN
 from frugalvit.methods.trained import MethodRecipe
 from frugalvit.models.export import export_random
 from frugalvit.training.runs import RunFiles, train_run

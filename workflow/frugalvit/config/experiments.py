@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from frugalvit.config.related import check_related, depth, known_layers
 from frugalvit.config.schema import key_path, load_schema, merge, method_schema, validate
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
+from frugalvit.methods.method import PLAIN as PLAIN_METHOD
 from frugalvit.methods.method import Entry
-from frugalvit.methods.related import check_related, depth
 from frugalvit.words import heads_alone
 
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -161,7 +162,7 @@ def _check(
     _check_own_keys(at, raw)
     for key, other in (("from", source), ("baseline", baseline)):
         if other:
-            check_related(f"{at}.{key}", at, raw, other, registry.PLAIN)
+            check_related(f"{at}.{key}", at, raw, other, PLAIN_METHOD)
     if source and "grid" in raw:
         raise ConfigError(f"{at}.grid: a search starts from the base; remove grid or from")
     if method.trains:
@@ -170,8 +171,8 @@ def _check(
                 f"{at}.schedule: missing; {raw['method']} trains, and needs its phases"
             )
         _check_words(at, raw["schedule"], method.head_phases)
-    layers = depth(raw, config, source)
-    return method.check(Entry(at, raw, config, source, baseline, layers))
+    layers, of_base = depth(raw, config, source), known_layers(config["base"])
+    return method.check(Entry(at, raw, config, source, baseline, layers, of_base))
 
 
 def _check_own_keys(at: str, raw: dict) -> None:
@@ -194,7 +195,7 @@ def _check_words(at: str, schedule: list[dict], own: tuple[str, ...]) -> None:
         if not heads_alone(word) or word in own:
             continue
         where, instead = f"{at}.schedule[{index}].train", ", or ".join(own)
-        if word in registry.method(registry.PLAIN).head_phases:
+        if word in registry.method(PLAIN_METHOD).head_phases:
             raise ConfigError(f"{where}: '{word}' is the plain model's; write {instead}")
         owners = [name for name in registry.METHODS if word in registry.method(name).head_phases]
         raise ConfigError(f"{where}: '{word}' is for method {' and '.join(owners)}; write {own[0]}")

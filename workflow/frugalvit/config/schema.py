@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from frugalvit.data.sources.all_sources import SOURCES
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
+from frugalvit.methods.method import PLAIN
 
 SCHEMA = Path(__file__).with_name("study.schema.yaml")
 MOST_LISTED = 20  # keys that an error names
@@ -102,7 +103,7 @@ def load_schema() -> dict:
         phase["anyOf"][0]["enum"] += [
             word for word in heads if word not in phase["anyOf"][0]["enum"]
         ]
-        if heads != registry.method(registry.PLAIN).head_phases:
+        if heads != registry.method(PLAIN).head_phases:
             words = registry.method(name).look.words
             phase["x-expects"] += f"; with {words} {', '.join(heads)}, all or {{blocks: k}}"
     told = {name: registry.method(name).summary for name in registry.METHODS}

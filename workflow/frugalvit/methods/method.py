@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from frugalvit.operating_point import Point
 
 
+PLAIN = "fine_tune"  # the method of the network itself, whole, also where it makes the base
+
+
 @dataclass(frozen=True)
 class Entry:
     """One experiment of a study, as its method's checks see it."""
@@ -47,6 +50,7 @@ class Entry:
     source: "Experiment | None"  # the experiment that it starts from; the base where None
     baseline: "Experiment | None"  # the one that it is compared with
     layers: int | None  # blocks of its model, where the config tells
+    base_layers: int | None  # blocks of the base, where the config tells
 
 
 class Look(NamedTuple):

@@ -14,7 +14,6 @@ METHODS = (
     "token_merging",
     "token_pruning",
 )
-PLAIN = METHODS[0]  # the network itself, whole, also where it makes the base
 
 
 @cache

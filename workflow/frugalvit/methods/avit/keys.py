@@ -4,8 +4,7 @@ from typing import Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.avit.figures import FIGURES
-from frugalvit.methods.method import Entry, Look, Method
-from frugalvit.methods.registry import PLAIN
+from frugalvit.methods.method import PLAIN, Entry, Look, Method
 from frugalvit.words import heads_alone
 
 # (gamma, beta) of the halting score: of the paper (section 4, DeiT-tiny), of its authors' published

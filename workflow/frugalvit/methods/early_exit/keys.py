@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.early_exit.figures import FIGURES
-from frugalvit.methods.method import Entry, Look, Method
-from frugalvit.methods.registry import PLAIN
-from frugalvit.methods.related import check_blocks
+from frugalvit.methods.method import PLAIN, Entry, Look, Method
 
 if TYPE_CHECKING:
     from frugalvit.config.experiments import Experiment
@@ -53,7 +51,11 @@ def check(entry: Entry) -> dict[str, Any]:
 def _check_exits(at: str, raw: dict[str, Any], layers: int | None) -> None:
     exits = raw["exits"]
     if exits != "all":
-        check_blocks(f"{at}.exits", exits, layers, "the base")
+        for index, block in enumerate(exits):
+            if layers and block > layers:
+                raise ConfigError(
+                    f"{at}.exits[{index}]: {block}, but the base has {layers} blocks; use 1 to {layers}"
+                )
         if set(exits) == {layers}:
             raise ConfigError(f"{at}.exits: no exit before the last block; name an earlier one")
     count = layers if exits == "all" else len({*exits, layers or 0})

@@ -4,7 +4,6 @@ from typing import Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.method import Entry, Look, Method
-from frugalvit.methods.related import known_layers
 
 
 def training(raw: dict[str, Any]) -> dict[str, Any]:
@@ -14,7 +13,7 @@ def training(raw: dict[str, Any]) -> dict[str, Any]:
 
 def check(entry: Entry) -> dict[str, Any]:
     """Check what it keeps of the base."""
-    keep, layers = entry.raw.get("keep_blocks"), known_layers(entry.config["base"])
+    keep, layers = entry.raw.get("keep_blocks"), entry.base_layers
     key = f"{entry.at}.keep_blocks"
     if keep and entry.source:
         raise ConfigError(f"{key}: cuts the base, not another experiment; remove from")

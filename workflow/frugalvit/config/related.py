@@ -1,4 +1,4 @@
-"""What checks of several methods share: the base's depth, and experiments that start from others."""
+"""The base's depth, and experiments that start from others or are compared with them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -58,19 +58,3 @@ def check_related(key: str, at: str, raw: dict[str, Any], other: "Experiment", p
         raise ConfigError(
             f"{at}.seeds: '{other.name}' has no run with seed {absent[0]}; give both the same seeds"
         )
-
-
-def check_blocks(key: str, blocks: list[int], layers: int | None, owner: str) -> None:
-    """Check numbers of blocks, from 1, where the depth is known.
-
-    Args:
-        key: of the list.
-        blocks: its numbers.
-        layers: of the model.
-        owner: who has them: `the base`, `the model`.
-    """
-    for index, block in enumerate(blocks):
-        if layers and block > layers:
-            raise ConfigError(
-                f"{key}[{index}]: {block}, but {owner} has {layers} blocks; use 1 to {layers}"
-            )
