@@ -9,13 +9,21 @@ HERE = ("--cores", "2", "--resources", "gpu=0")
 # What follows when one method's runs are evaluated anew: of other experiments nothing trains, and
 # nothing is evaluated.
 TABLES = {"summarize", "plot_schedules", "plot_pareto", "tabulate_results", "tabulate_tokens"}
-MEASURED = {"measure_points_s0", "measure_points_s1", "measure_points_s2"}
+MEASURED = {"measure_cost"}
+SEEDS = (0, 1, 2)
+
+
+def evaluated(method: str, seeds=SEEDS) -> set[str]:
+    """Rules that evaluate a method's runs: the embedded study has one a seed."""
+    return {f"evaluate_{method}_s{seed}" for seed in seeds}
+
+
 SUMMARY = TABLES | {"plot_early_exit"}  # which shows its rivals, from the summary
 OF_AVIT = (
-    SUMMARY | MEASURED | {"evaluate_avit", "plot_avit", "plot_experiment", "check_experiments"}
+    SUMMARY | MEASURED | evaluated("avit") | {"plot_avit", "plot_experiment", "check_experiments"}
 )
-OF_EXITS = SUMMARY | MEASURED | {"evaluate_early_exit", "plot_experiment", "check_experiments"}
-FROM_FEATURES = {"extract_features", "train_run", "evaluate_fine_tune", "probe_blocks"}
+OF_EXITS = SUMMARY | MEASURED | evaluated("early_exit") | {"plot_experiment", "check_experiments"}
+FROM_FEATURES = {"extract_features", "train_run", "probe_blocks"} | evaluated("fine_tune")
 # Module -> rules that plan a job, and how many jobs some of them have; of the others any number.
 EDITED = {
     "jobs/lock.py": (set(), {}),
@@ -25,12 +33,12 @@ EDITED = {
     "methods/registry.py": (set(), {}),
     "data/sources/all_sources.py": (set(), {}),
     "data/sources/flowers102.py": (set(), {}),
-    "methods/avit/objective.py": (OF_AVIT | {"train_run"}, {"train_run": 3, "evaluate_avit": 3}),
-    "methods/avit/tables.py": (OF_AVIT, {"evaluate_avit": 3}),
-    "methods/early_exit/criteria.py": (OF_EXITS, {"evaluate_early_exit": 3}),
+    "methods/avit/objective.py": (OF_AVIT | {"train_run"}, {"train_run": 3}),
+    "methods/avit/tables.py": (OF_AVIT, {}),
+    "methods/early_exit/criteria.py": (OF_EXITS, {}),
     "methods/token_merging/merging.py": (
-        SUMMARY | {"evaluate_token_merging", "measure_points_s0", "plot_experiment"}
-        | {"check_experiments"}, {"evaluate_token_merging": 1},
+        SUMMARY | MEASURED | {"evaluate_token_merging_s0", "plot_experiment"}
+        | {"check_experiments"}, {"evaluate_token_merging_s0": 1},
     ),
     "methods/avit/figures/avit_losses.py": ({"plot_avit"}, {"plot_avit": 1}),
     "figures/confusion.py": ({"plot_experiment"}, {}),
@@ -38,13 +46,15 @@ EDITED = {
 }  # fmt: skip
 # What changes numbers reruns whatever computes with it.
 EVERYWHERE = {
-    "devices/fabric.py": FROM_FEATURES - {"probe_blocks"} | {"evaluate_avit", "measure_cost"},
+    "devices/fabric.py": FROM_FEATURES - {"probe_blocks"} | evaluated("avit") | {"measure_cost"},
     "data/sources/digits.py": {"download_dataset", "prepare_dataset", "train_run"},
     "data/views.py": FROM_FEATURES,
     "models/backbone.py": FROM_FEATURES | {"export_base"},
-    "training/loop.py": {"train_run", "evaluate_fine_tune", "evaluate_avit"},
-    "evaluation/metrics.py": {"evaluate_fine_tune", "evaluate_avit", "evaluate_token_pruning"},
-    "methods/fine_tune/objective.py": {"train_run", "evaluate_fine_tune"},
+    "training/loop.py": {"train_run"} | evaluated("fine_tune") | evaluated("avit"),
+    "evaluation/metrics.py": evaluated("fine_tune")
+    | evaluated("avit")
+    | {"evaluate_token_pruning_s0"},
+    "methods/fine_tune/objective.py": {"train_run"} | evaluated("fine_tune"),
     "files.py": {"download_dataset", "summarize", "train_run"},
 }
 

@@ -84,10 +84,10 @@ def test_the_report_needs_no_number_of_cores(finished, tmp_path):
 def test_jobs_ask_for_the_gpu(finished):
     words = run(finished, *TINY, "--dry-run", "--forceall", "--resources", "gpu=1")
     asked = re.findall(r"(?m)^ +resources: (.*gpu=1.*)$", words)
-    graphic = {"train_run": 13, "evaluate_fine_tune": 9, "extract_features": 1, "measure_cost": 1}
-    graphic |= {"evaluate_early_exit": 2, "evaluate_avit": 2}
-    graphic |= {"evaluate_token_merging": 2, "evaluate_token_pruning": 1}
-    graphic |= {"measure_points_s0": 1, "measure_points_s1": 1}
+    graphic = {"train_run": 13, "extract_features": 1, "measure_cost": 1}
+    for method in ("fine_tune", "early_exit", "avit", "token_merging"):
+        graphic |= {f"evaluate_{method}_s0": 1, f"evaluate_{method}_s1": 1}
+    graphic["evaluate_token_pruning_s0"] = 1
     for rule in graphic:
         block = re.search(rf"(?ms)^rule {rule}:.*?(?=^\[|\Z)", words)[0]
         assert re.search(r"(?m)^ +resources: .*\bgpu=1\b", block), rule
@@ -106,7 +106,8 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
     assert plan["summarize"] == 1
-    assert not {"train_run", "evaluate_fine_tune", "prepare_dataset", "export_base"} & set(plan)
+    assert not {"train_run", "prepare_dataset", "export_base"} & set(plan)
+    assert not any(rule.startswith("evaluate_") for rule in plan)
     loop = library / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
@@ -114,10 +115,18 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     assert not {"prepare_dataset", "check_splits", "export_base", "extract_features"} & set(plan)
 
 
+def evaluate_apart(folder):
+    """Make the finished study one that evaluates each run in a job of its own."""
+    edit(folder, lambda study: study["evaluation"].update(together=False))
+    run(folder, *TINY, "--touch", "--forceall")
+    assert planned(folder, *TINY) == {}
+
+
 def test_an_edited_experiment_reruns_only_its_rules(copied):
     def lower_rate(study):
         study["experiments"]["unfreeze_last"]["lr"] = 0.001
 
+    evaluate_apart(copied)
     edit(copied, lower_rate)
     plan = planned(copied, *TINY)
     assert plan == {
@@ -134,9 +143,10 @@ def test_an_added_experiment_leaves_the_others_alone(copied):
             "schedule": [{"train": {"blocks": 2}, "epochs": 1}],
         }
 
+    evaluate_apart(copied)
     edit(copied, add)
     plan = planned(copied, *TINY)
-    assert plan["train_run"] == 2
+    assert plan["train_run"] == plan["evaluate_fine_tune"] == 2
     assert plan["plot_experiment"] == 1
     assert not {"extract_features", "prepare_dataset", "export_base", "measure_cost"} & set(plan)
 
@@ -226,8 +236,10 @@ def test_operating_points_are_what_the_predictions_say(finished):
 def test_a_new_target_evaluates_anew_and_trains_nothing(copied):
     edit(copied, lambda study: study["experiments"]["early"]["targets"].update(budget=[0.6]))
     plan = planned(copied, *TINY)
-    assert plan["evaluate_early_exit"] == 2
-    assert not {"train_run", "evaluate_fine_tune", "check_splits", "probe_blocks"} & set(plan)
+    assert {rule for rule in plan if rule.startswith("evaluate_")} == {
+        "evaluate_early_exit_s0", "evaluate_early_exit_s1",
+    }  # fmt: skip
+    assert not {"train_run", "check_splits", "probe_blocks"} & set(plan)
 
 
 def test_a_study_of_early_exits_alone_can_be_planned(copied):
@@ -238,8 +250,9 @@ def test_a_study_of_early_exits_alone_can_be_planned(copied):
 
     edit(copied, exits_alone)
     plan = planned(copied, *TINY)
-    assert plan["evaluate_early_exit"] == 2
-    assert "evaluate_fine_tune" not in plan
+    assert {rule for rule in plan if rule.startswith("evaluate_")} == {
+        "evaluate_early_exit_s0", "evaluate_early_exit_s1",
+    }  # fmt: skip
 
 
 def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copied):

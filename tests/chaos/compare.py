@@ -8,7 +8,7 @@ import pandas as pd
 # What a clock or the machine says, and no two runs have in common; every other column must agree.
 MEASURED = {
     "seconds", "train_seconds", "latency_ms", "latency_p95_ms", "call_ms", "call_p95_ms", "calls",
-    "images_per_s", "peak_memory_mb", "device",
+    "images_per_s", "peak_memory_mb", "device", "spread", "busy_cores",
 }  # fmt: skip
 SUFFIXES = (".csv", ".safetensors", ".npy")
 LEFT_OVER = re.compile(

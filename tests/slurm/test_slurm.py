@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.slurm, pytest.mark.workflow]
 RUNS = ("unfreeze_last-s0", "early_exit-s0")
 # Made by jobs on the cluster; every other rule runs on the submitting machine.
 WITH_GPU = {"pretrain_base", "extract_features", "train_run", "evaluate_fine_tune",
-            "evaluate_early_exit", "measure_cost", "measure_points_s0"}  # fmt: skip
+            "evaluate_early_exit", "measure_cost"}  # fmt: skip
 WITHOUT_GPU = {"prepare_dataset"}
 # What a second run of the same on the same machine measures otherwise.
 MEASURED = {"latency_ms", "latency_p95_ms", "call_ms", "call_p95_ms", "calls", "images_per_s",
-            "peak_memory_mb", "train_seconds", "seconds"}  # fmt: skip
+            "spread", "busy_cores", "peak_memory_mb", "train_seconds", "seconds"}  # fmt: skip
 TARGETS = ("--", "results/cut/summary.csv", "results/cut/figures/schedules.svg")
 
 

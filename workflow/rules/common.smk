@@ -71,11 +71,32 @@ def features_of(wildcards):
     )
 
 
-def plain_features_of(wildcards):
-    """The base's cached features, for a run that leaves the backbone as it was."""
-    if not STUDY.runs[wildcards.run].head_only:
+def evaluated_together(method):
+    """A method's runs by the job that evaluates them: what its name ends in, and its runs."""
+    if not EVALUATION["together"]:
+        return {"": ["{run}"]}  # a job each
+    found = {}
+    for run in STUDY.runs_of(method):
+        found.setdefault(f"_s{STUDY.runs[run].seed}", []).append(run)
+    return found
+
+
+def named(runs, wildcards):
+    """Runs of a job, of which one may be its wildcard."""
+    return [run.format(run=wildcards.get("run")) for run in runs]
+
+
+def plain_features_of(runs, wildcards):
+    """The base's cached features, for runs that leave the backbone as it was."""
+    if not any(STUDY.runs[run].head_only for run in named(runs, wildcards)):
         return []
     return expand("<results>/features/plain/{split}.npy", split=SPLITS)
+
+
+def splits_of_runs(runs, wildcards):
+    """Assignments of images to splits that runs go by, a file a run."""
+    found = [STUDY.splits_of(run) for run in named(runs, wildcards)]
+    return [f"<results>/{splits}/assignments.csv" for splits in found]
 
 
 def search_of(wildcards):
@@ -105,16 +126,6 @@ def teacher_of(wildcards):
 def splits_of(wildcards):
     """Assignments of images to splits that a run goes by."""
     return f"<results>/{STUDY.splits_of(wildcards.run)}/assignments.csv"
-
-
-def cost_name(keep_blocks):
-    """Name of the cost table of the base's first blocks, or of all."""
-    return f"cost-first_{keep_blocks}" if keep_blocks else "cost"
-
-
-def cost_of(wildcards):
-    """Measured cost of the network that a plain run shares with others: the base, whole or cut."""
-    return f"<results>/base/{cost_name(STUDY.experiment_of(wildcards.run).keep_blocks)}.csv"
 
 
 def histories_of(wildcards):

@@ -1,14 +1,17 @@
-"""Give a plain run the measured cost of the network that it shares with others."""
+"""Give each plain run the measured cost of the network that it shares with others."""
 
 import shutil
+from pathlib import Path
 
 from frugalvit.files import atomic_path
 from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):
-    with atomic_path(snakemake.output[0]) as temporary:
-        shutil.copyfile(snakemake.input[0], temporary)
+    measured = {Path(path).stem: path for path in snakemake.input}
+    for network, path in zip(snakemake.params.networks, snakemake.output):
+        with atomic_path(path) as temporary:
+            shutil.copyfile(measured[network], temporary)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Evaluate one run as its method does: its answers, their metrics, and what else it tells."""
+"""Evaluate runs as their method does: their answers, metrics, and what else it tells."""
 
 from pathlib import Path
 
@@ -15,24 +15,27 @@ from frugalvit.methods.trained import load_run
 
 def main(snakemake):
     files, params = snakemake.input, snakemake.params
-    model, card = load_run(Path(files.weights).parent)
-    run = TestedRun(
-        experiment=params.experiment,
-        store=Store(Path(files.store[0]).parent),
-        assignments=read_index(files.assignments),
-        model=model.eval(),
-        card=card,
-        fabric=make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"]),
-        features=Path(files.features[0]).parent if files.features else None,
-        splits=params.splits,
-        batch_size=params.batch_size,
-        mistakes=params.mistakes,
-        options=params.options,
-    )
-    found = part(params.method, "tables").evaluate(run, params.how)
-    for name, path in snakemake.output.items():
-        write = write_csv if isinstance(found[name], pd.DataFrame) else write_json
-        write(path, found[name])
+    store = Store(Path(files.store[0]).parent)
+    features = Path(files.features[0]).parent if files.features else None
+    for place, settings in enumerate(params.runs):
+        model, card = load_run(Path(files.weights[place]).parent)
+        run = TestedRun(
+            experiment=settings["experiment"],
+            store=store,
+            assignments=read_index(files.assignments[place]),
+            model=model.eval(),
+            card=card,
+            fabric=make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"]),
+            features=features if settings["from_features"] else None,
+            splits=settings["splits"],
+            batch_size=params.batch_size,
+            mistakes=params.mistakes,
+            options=params.options,
+        )
+        found = part(params.method, "tables").evaluate(run, settings["how"])
+        for name, paths in snakemake.output.items():
+            write = write_csv if isinstance(found[name], pd.DataFrame) else write_json
+            write(paths[place], found[name])
 
 
 if __name__ == "__main__":

@@ -1,43 +1,37 @@
-"""Measure the networks that plain fine-tuned runs share: the base with a head, whole or cut."""
+"""Measure the plain networks and every operating point of all runs, taking turns."""
 
 from pathlib import Path
 
-import pandas as pd
-
-from frugalvit.data.store import Store
-from frugalvit.devices.fabric import make_fabric, precision_of
-from frugalvit.evaluation.cost import COLUMNS, LARGE_BATCH, measure
+from frugalvit.data.store import Store, read_index
+from frugalvit.evaluation.timed_points import with_times
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
-from frugalvit.methods.method import PLAIN
-from frugalvit.models.backbone import architecture_of
-from frugalvit.models.base import build_from_base
-from frugalvit.models.flops import vit_flops
+from frugalvit.methods.sitting import Sitting
 
 
 def main(snakemake):
-    base = Path(snakemake.input.base[0]).parent
-    num_classes = len(Store(Path(snakemake.input.store[0]).parent).class_names)
-    settings = snakemake.params.evaluation
-    threads = min(snakemake.threads, snakemake.params.threads)
-    fabric = make_fabric(snakemake.resources.gpu, threads)
-    for keep, path in zip(snakemake.params.keep_blocks, snakemake.output):
-        model = build_from_base(base, num_classes, num_layers=keep)
-        shape = architecture_of(model)
-        rows = measure(
-            fabric.setup_module(model.eval()),
-            shape["image_size"],
-            fabric.device,
-            [1, settings["throughput_batch"], LARGE_BATCH],
-            threads,
-            settings["measure_seconds"],
-        )
-        table = pd.DataFrame(rows).assign(
-            model=PLAIN,
-            gflops=vit_flops(shape, num_classes),
-            precision=precision_of(fabric),
-        )
-        write_csv(path, table[COLUMNS])
+    params, files = snakemake.params, snakemake.input
+    sitting = Sitting(
+        Store(Path(files.store[0]).parent),
+        base=Path(files.base[0]).parent,
+        assignments={Path(path).parent.name: read_index(path) for path in files.assignments},
+        gpus=snakemake.resources.gpu,
+        threads=min(snakemake.threads, params.threads),
+        **params.evaluation,
+    )
+    plain = [sitting.add_plain(run["keep_blocks"], run["precision"]) for run in params.plain]
+    adaptive = [
+        sitting.add_run(run, Path(weights).parent)
+        for run, weights in zip(params.runs, files.weights)
+    ]
+    sitting.measure()
+    for key, path in zip(plain, snakemake.output.plain):
+        write_csv(path, sitting.plain_costs(key))
+    for run, cost, points in zip(adaptive, snakemake.output.costs, snakemake.output.points):
+        costs = sitting.costs(run)
+        write_csv(cost, costs)
+        joined = with_times(run.points, costs, params.evaluation["throughput_batch"])
+        write_csv(points, joined.assign(**run.columns))
 
 
 if __name__ == "__main__":

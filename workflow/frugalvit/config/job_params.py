@@ -49,6 +49,18 @@ def point_identity(study: Study, run: str) -> dict[str, Any]:
         "seed": study.runs[run].seed,
         "method": experiment.method,
         "evaluation": experiment.evaluation,
+        "splits": experiment.splits,
+    }
+
+
+def evaluated(study: Study, run: str) -> dict[str, Any]:
+    """What an evaluation depends on that is the run's own."""
+    experiment = study.experiment_of(run)
+    return {
+        "experiment": experiment.name,
+        "how": experiment.evaluation,
+        "splits": study.tested_splits(run),
+        "from_features": study.runs[run].head_only,
     }
 
 

@@ -69,19 +69,19 @@ class Study:
         return [run for run in self.runs if self.experiment_of(run).method == method]
 
     @property
+    def adaptive_methods(self) -> list[str]:
+        """Methods whose runs have operating points."""
+        return [name for name in self.methods if registry.method(name).adaptive]
+
+    @property
     def adaptive_runs(self) -> list[str]:
         """Runs that have operating points, method by method."""
-        return [
-            run
-            for method in self.methods
-            if registry.method(method).adaptive
-            for run in self.runs_of(method)
-        ]
+        return [run for method in self.adaptive_methods for run in self.runs_of(method)]
 
     @property
     def plain_runs(self) -> list[str]:
-        """Runs without operating points, which share the networks that are measured for all."""
-        return [run for run in self.runs if not self.method_of(run).adaptive]
+        """Tested runs without operating points: their networks are the base, whole or cut."""
+        return [run for run in self.final_runs if not self.method_of(run).adaptive]
 
     @property
     def adopted_runs(self) -> list[str]:
@@ -104,23 +104,32 @@ class Study:
         return ["valid"] if self.runs[run].point is not None else list(self.method_of(run).splits)
 
     @property
-    def measured_together(self) -> dict[tuple[int, str], list[str]]:
-        """Adaptive runs by seed and splits: measured side by side, on images that trained none."""
-        found: dict[tuple[int, str], list[str]] = {}
-        for run in self.adaptive_runs:
-            found.setdefault((self.runs[run].seed, self.splits_of(run)), []).append(run)
-        return found
-
-    @property
     def adaptive_splits(self) -> list[str]:
         """Folders of splits that adaptive experiments go by."""
         return sorted({self.splits_of(run) for run in self.adaptive_runs})
 
     @property
-    def cuts(self) -> list[int | None]:
-        """How many of the base's blocks the plain networks have; None for all."""
-        kept = {experiment.keep_blocks for experiment in self.experiments.values()} | {None}
-        return sorted(kept, key=lambda keep: keep or 0)
+    def measured_splits(self) -> list[str]:
+        """Folders of the splits whose images time is measured on."""
+        return self.adaptive_splits or [self.splits_of(run) for run in self.final_runs[:1]]
+
+    def network_of(self, run: str) -> str:
+        """Name of the table of cost of the network that a plain run shares with others."""
+        keep = self.experiment_of(run).keep_blocks
+        precision = self.runs[run].settings["precision"]
+        name = f"cost-first_{keep}" if keep else "cost"
+        return name if precision == "auto" else f"{name}-{precision}"
+
+    @property
+    def plain_networks(self) -> dict[str, dict]:
+        """What decides each network that plain runs share, by the name of its table of cost."""
+        return {
+            self.network_of(run): {
+                "keep_blocks": self.experiment_of(run).keep_blocks,
+                "precision": self.runs[run].settings["precision"],
+            }
+            for run in self.plain_runs
+        }
 
     @property
     def grids(self) -> list[str]:

@@ -38,10 +38,15 @@ class TimedRun:
         return {key: self.run[key] for key in ("experiment", "run", "seed", "method")}
 
     def key(self, model: str) -> tuple:
-        """Which measurement serves a model: runs share the plain model of one depth and precision."""
+        """Which measurement serves a model."""
         if model == FULL:
-            return FULL, self.card["architecture"]["num_layers"], self.card["precision"]
+            return plain_key(self.card["architecture"]["num_layers"], self.card["precision"])
         return self.run["run"], model
+
+
+def plain_key(num_layers: int, precision: str) -> tuple:
+    """Which measurement serves a network without adaptation: all share it of one depth and precision."""
+    return FULL, num_layers, precision
 
 
 def model_names(points: pd.DataFrame) -> list[str]:
@@ -53,6 +58,22 @@ def rows_of_run(rows: Sequence[dict], run: TimedRun) -> list[dict]:
     """Of the rows that `timing.measure_points` gives for all runs, one run's, by its names."""
     names = {run.key(name): name for name in run.models}
     return [{**row, "model": names[row["model"]]} for row in rows if row["model"] in names]
+
+
+def plain_cost_table(
+    rows: Sequence[dict], key: tuple, name: str, architecture: dict[str, Any]
+) -> pd.DataFrame:
+    """Of the rows that `timing.measure_points` gives, those of one plain network as its table of cost.
+
+    Args:
+        rows: of all models.
+        key: its `plain_key`.
+        name: of the model in the table.
+        architecture: of the network, its `num_classes` among it.
+    """
+    table = pd.DataFrame([row for row in rows if row["model"] == key])
+    gflops = vit_flops(architecture, architecture["num_classes"])
+    return table.assign(model=name, gflops=gflops, precision=key[-1])[COST_COLUMNS]
 
 
 def cost_table(rows: list[dict], points: pd.DataFrame, card: dict[str, Any]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from frugalvit.devices.fabric import device_name, peak_memory_mb
-from frugalvit.evaluation.cost import call_times
+from frugalvit.evaluation.cost import Bystanders
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +22,21 @@ log = logging.getLogger(__name__)
 @torch.inference_mode()
 def measure_points(
     models: Mapping[Hashable, nn.Module],
-    images: Tensor,
+    images: Tensor | Mapping[Hashable, Tensor],
     batch_sizes: Sequence[int],
     threads: int,
     seconds: float,
     device: torch.device,
 ) -> list[dict[str, Any]]:
-    """Measure models on the same real images, taking turns batch by batch.
+    """Measure models on real images, taking turns batch by batch.
 
     A pass is every image once; the last batch is filled up from the first images, and fewer images
     than a batch are repeated. Moving images to the device and the first batch are not timed.
 
     Args:
         models: in evaluation mode, on `device`, by name: operating points, and the plain model.
-        images: normalised, `[images, 3, side, side]`, in an order that does not sort by difficulty.
+        images: normalised, `[images, 3, side, side]`, in an order that does not sort by difficulty;
+            by name where they are not the same for all, equally many for each.
         batch_sizes: images per call; 1 gives the latency.
         threads: CPU threads.
         seconds: shortest time over which each model is measured at each batch size; one pass is
@@ -45,16 +46,19 @@ def measure_points(
     Returns:
         Rows, a model and batch size each, of `model, batch_size, latency_ms, latency_p95_ms`
         (median and 95th percentile over images and passes; batch 1 only), `images_per_s` (of the
-        median pass), `params_m` (millions), `peak_memory_mb` (as in `cost.measure`), `device`,
-        `threads`, `torch`, and those of `cost.call_times`.
+        median pass), `params_m` (millions), `peak_memory_mb` (MiB allocated on a CUDA device; None
+        elsewhere), `device`, `threads`, `torch`, `call_ms` and `call_p95_ms` (median and 95th
+        percentile of a call), `calls` (of how many), `spread` (of the passes' times: from the first to
+        the third quartile, as a share of the median), `busy_cores` (`cost.Bystanders`, meanwhile).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    shown = dict(images) if isinstance(images, Mapping) else dict.fromkeys(models, images)
     try:
         return [
             row
             for batch_size in sorted(set(batch_sizes))
-            for row in _measure_batch_size(models, images, batch_size, seconds, device)
+            for row in _measure_batch_size(models, shown, batch_size, seconds, device)
         ]
     finally:
         torch.set_num_threads(before)
@@ -62,30 +66,32 @@ def measure_points(
 
 def _measure_batch_size(
     models: Mapping[Hashable, nn.Module],
-    images: Tensor,
+    images: Mapping[Hashable, Tensor],
     batch_size: int,
     seconds: float,
     device: torch.device,
 ) -> list[dict[str, Any]]:
-    calls = -(-len(images) // batch_size)
-    order = torch.arange(calls * batch_size) % len(images)
-    batches = order.split(batch_size)
+    count = min(map(len, images.values()))
+    calls = -(-count // batch_size)
+    batches = (torch.arange(calls * batch_size) % count).split(batch_size)
     times: dict[Hashable, list[list[float]]] = {name: [] for name in models}
     memory = dict.fromkeys(models, 0.0)
-    for model in models.values():
-        _timed_call(model, images[batches[0]].to(device), device)
+    for name, model in models.items():
+        _timed_call(model, images[name][batches[0]].to(device), device)
+    bystanders = Bystanders()
     while min(sum(map(sum, passes)) for passes in times.values()) < max(seconds, 1e-9):
         for passes in times.values():
             passes.append([])
         for turn, positions in enumerate(batches):
-            batch = images[positions].to(device)
             for name in _rotated(list(models), turn):
+                batch = images[name][positions].to(device)
                 if device.type == "cuda":
                     torch.cuda.reset_peak_memory_stats(device)
                 times[name][-1].append(_timed_call(models[name], batch, device))
                 memory[name] = max(memory[name], peak_memory_mb(device))
+    busy = bystanders.cores()
     return [
-        _row(name, models[name], batch_size, np.array(passes), memory[name], device)
+        _row(name, models[name], batch_size, np.array(passes), memory[name], device, busy)
         for name, passes in times.items()
     ]
 
@@ -118,22 +124,27 @@ def _row(
     times: np.ndarray,
     memory: float,
     device: torch.device,
+    busy_cores: float,
 ) -> dict[str, Any]:
     """`times`: seconds `[passes, calls]`."""
     single = batch_size == 1
-    pass_seconds = float(np.median(times.sum(axis=1)))
+    early, middle, late = np.quantile(times.sum(axis=1), [0.25, 0.5, 0.75])
     row: dict[str, Any] = {
         "model": name,
         "batch_size": batch_size,
         "latency_ms": float(np.median(times)) * 1e3 if single else None,
         "latency_p95_ms": float(np.quantile(times, 0.95)) * 1e3 if single else None,
-        "images_per_s": times.shape[1] * batch_size / pass_seconds,
+        "images_per_s": float(times.shape[1] * batch_size / middle),
         "params_m": sum(parameter.numel() for parameter in model.parameters()) / 1e6,
-        "peak_memory_mb": memory,
+        "peak_memory_mb": memory if device.type == "cuda" else None,
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        **call_times(times),
+        "call_ms": float(np.median(times)) * 1e3,
+        "call_p95_ms": float(np.quantile(times, 0.95)) * 1e3,
+        "calls": times.size,
+        "spread": float((late - early) / middle),
+        "busy_cores": busy_cores,
     }
     log.info(
         "%s, batch %d: %.1f images/s (%d passes)",

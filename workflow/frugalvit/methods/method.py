@@ -128,6 +128,16 @@ class Method:
     values: Mapping[str, str] = field(default_factory=dict)
     """Setting -> what its value is of, where the setting does not say it."""
 
+    @property
+    def evaluated(self) -> dict[str, str]:
+        """Name -> file in the run's folder, of all that its evaluation writes."""
+        return {
+            **self.tables,
+            "predictions": "predictions.csv",
+            "thumbnails": "thumbnails.csv",
+            "metrics": "metrics.json",
+        }
+
 
 class ModelPart(Protocol):
     """`model.py`: the model of a run, as its settings say before it trains and as its card does."""

@@ -1,0 +1,145 @@
+"""One sitting in which all networks and operating points of a study are measured, taking turns.
+
+Times of two moments, or of two processes, do not compare: the machine may be slower at one of them.
+"""
+
+import logging
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import Tensor, nn
+
+from frugalvit.data.batches import ImageSet
+from frugalvit.data.store import Store
+from frugalvit.devices.fabric import Fabric, make_fabric, precision_of
+from frugalvit.evaluation.cost import LARGE_BATCH, under_load
+from frugalvit.evaluation.timed_points import (
+    TimedRun,
+    cost_table,
+    plain_cost_table,
+    plain_key,
+    rows_of_run,
+    sample_ids,
+)
+from frugalvit.evaluation.timing import measure_points
+from frugalvit.methods.method import PLAIN
+from frugalvit.methods.registry import part
+from frugalvit.methods.trained import load_run
+from frugalvit.models.backbone import architecture_of, backbone_of
+from frugalvit.models.base import build_from_base, load_card
+from frugalvit.operating_point import FULL, points_of
+
+log = logging.getLogger(__name__)
+
+
+class Sitting:
+    """What is measured together: add networks and runs, measure, ask for their tables."""
+
+    def __init__(
+        self,
+        store: Store,
+        base: Path,
+        assignments: Mapping[str, pd.DataFrame],
+        gpus: int,
+        threads: int,
+        throughput_batch: int,
+        measure_seconds: float,
+        measure_images: int,
+    ):
+        """Nothing is measured yet.
+
+        Args:
+            store: of the study.
+            base: the base's folder.
+            assignments: of images to splits, by the folder of the splits.
+            gpus: granted.
+            threads: CPU threads granted.
+            throughput_batch: images a batch of the points' throughput.
+            measure_seconds: shortest time over which each number is measured.
+            measure_images: at most; as many of each folder of splits.
+        """
+        self.base, self.threads, self.gpus = base, threads, gpus
+        self.num_classes = len(store.class_names)
+        self.batch_sizes = [1, throughput_batch, LARGE_BATCH]
+        self.seconds = measure_seconds
+        self._pixels = _shown(store, load_card(base)["preprocessing"], assignments, measure_images)
+        self._fabrics: dict[str, Fabric] = {}
+        self._models: dict[Hashable, nn.Module] = {}
+        self._images: dict[Hashable, Tensor] = {}
+        self._shapes: dict[tuple, dict[str, Any]] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def add_plain(self, keep_blocks: int | None, precision: str) -> tuple:
+        """The base with a head, whole or cut to its first blocks; returns its key.
+
+        No time depends on weights, so a run's own need not be trained yet.
+        """
+        model = build_from_base(self.base, self.num_classes, num_layers=keep_blocks).eval()
+        shape = architecture_of(model)
+        key = plain_key(shape["num_layers"], precision_of(self._fabric(precision)))
+        self._shapes[key] = shape
+        self._add(key, model, precision, next(iter(self._pixels)))
+        return key
+
+    def add_run(self, run: dict[str, Any], folder: Path) -> TimedRun:
+        """All operating points of an adaptive run, and the plain model of its depth.
+
+        Args:
+            run: `experiment`, `run`, `seed`, `method`, `evaluation`, `splits`.
+            folder: of the run.
+        """
+        model, card = load_run(folder)
+        points = pd.read_csv(folder / "untimed_points.csv")
+        timed = part(run["method"], "points").timed
+        adapted = timed(model.eval(), points_of(points), run["evaluation"], folder)
+        own = {FULL: backbone_of(model), **adapted}
+        each = TimedRun(run, points, card, list(own))
+        for name, module in own.items():
+            self._add(each.key(name), module, card["precision"], run["splits"])
+        return each
+
+    def measure(self) -> None:
+        """Measure everything that was added."""
+        device = next(iter(self._fabrics.values())).device
+        how = (self.batch_sizes, self.threads, self.seconds, device)
+        log.info("%d networks and operating points take turns", len(self._models))
+        self._rows = measure_points(self._models, self._images, *how)
+        busy = max(row["busy_cores"] for row in self._rows)
+        if under_load(busy):
+            log.warning(
+                "measured while other processes kept %.1f cores busy: these times are not to be "
+                "believed; once the machine is idle, measure again with --forcerun measure_cost", busy,
+            )  # fmt: skip
+
+    def plain_costs(self, key: tuple) -> pd.DataFrame:
+        """Table of cost of a plain network (`evaluation.cost.COLUMNS`)."""
+        return plain_cost_table(self._rows, key, PLAIN, self._shapes[key])
+
+    def costs(self, run: TimedRun) -> pd.DataFrame:
+        """Table of cost of a run's operating points and of the plain model beside them."""
+        return cost_table(rows_of_run(self._rows, run), run.points, run.card)
+
+    def _fabric(self, precision: str) -> Fabric:
+        if precision not in self._fabrics:
+            self._fabrics[precision] = make_fabric(self.gpus, self.threads, precision)
+        return self._fabrics[precision]
+
+    def _add(self, key: tuple, model: nn.Module, precision: str, splits: str) -> None:
+        if key not in self._models:
+            self._models[key] = self._fabric(precision).setup_module(model)
+            self._images[key] = self._pixels[splits]
+
+
+def _shown(
+    store: Store, preprocessing: dict, assignments: Mapping[str, pd.DataFrame], limit: int
+) -> dict[str, Tensor]:
+    """Images that train no run of their splits, equally many of each folder of splits."""
+    ids = {splits: sample_ids(table, limit) for splits, table in assignments.items()}
+    fewest = min(map(len, ids.values()))
+    shown = {}
+    for splits, chosen in ids.items():
+        images = ImageSet(store, chosen[:fewest], preprocessing)
+        shown[splits] = images.__getitems__(list(range(fewest)))[0]
+    return shown
