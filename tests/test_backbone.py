@@ -1,7 +1,10 @@
 """The backbone's observers against torchvision's own forward pass."""
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 from torchvision.models import VisionTransformer, vit_b_16
 
 from frugalvit.errors import ConfigError
@@ -17,6 +20,7 @@ from frugalvit.models.backbone import (
     parameter_part,
     part_counts,
 )
+from frugalvit.training.freezing import apply_freeze
 
 SMALL = {
     "image_size": 16,
@@ -49,6 +53,72 @@ def test_build_is_torchvisions_class_with_the_same_weights_for_a_seed():
     own = VisionTransformer(**SMALL, num_classes=5)
     assert torch.equal(own.encoder.pos_embedding, one.encoder.pos_embedding)
     assert torch.equal(own.conv_proj.weight, one.conv_proj.weight)
+
+
+def gradients(model, images, labels):
+    """Logits, and the gradient of each parameter that has one, by name."""
+    logits = model(images)
+    nn.functional.cross_entropy(logits, labels).backward()
+    return logits, {name: part.grad for name, part in model.named_parameters()}
+
+
+@pytest.mark.parametrize("train", ["all", {"blocks": 1}, "head"])
+@pytest.mark.parametrize("attention_dropout", [0.0, 0.4])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_logits_and_gradients_are_torchvisions(
+    images, dtype, near, training, attention_dropout, train
+):
+    ours = small_model().to(dtype).train(training)
+    for name, parameter in ours.named_parameters():
+        if parameter.ndim == 1:  # biases of zero would hide that one is left out
+            nn.init.normal_(parameter, mean=float("ln" in name and "weight" in name))
+    own = VisionTransformer(**SMALL, num_classes=5).to(dtype).train(training)
+    own.load_state_dict(ours.state_dict())
+    found = []
+    for model in (ours, own, copy.deepcopy(ours)):
+        for block in model.encoder.layers:
+            block.self_attention.dropout = attention_dropout
+        apply_freeze(model, train)
+        torch.manual_seed(2)
+        found.append(gradients(model, images.to(dtype), torch.tensor([0, 1, 2, 3])))
+    (logits, grads), (expected, expected_grads), (copied, _) = found
+    assert torch.equal(copied, logits)
+    torch.testing.assert_close(logits, expected, atol=near, rtol=near)
+    torch.testing.assert_close(grads, expected_grads, atol=near, rtol=near)
+    if training and attention_dropout and train == "all":
+        torch.manual_seed(3)
+        assert (ours(images.to(dtype)) - logits).abs().max() > 1e-2
+
+
+def test_no_block_takes_the_slower_attention_of_torch(images, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("nn.MultiheadAttention was called")
+
+    monkeypatch.setattr(nn.MultiheadAttention, "forward", refuse)
+    model = small_model()
+    with pytest.raises(AssertionError, match="was called"):
+        VisionTransformer(**SMALL)(images)
+    for cut in (model, copy.deepcopy(model)):
+        cut.encoder.layers = cut.encoder.layers[:2]
+        cut.train()(images).sum().backward()
+        with torch.inference_mode():
+            cut.eval()(images)
+
+
+def test_half_precision_is_near_torchvisions(images):
+    ours, own = small_model(), VisionTransformer(**SMALL, num_classes=5).eval()
+    own.load_state_dict(ours.state_dict())
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert ours(images).dtype == own(images).dtype == torch.bfloat16
+        torch.testing.assert_close(ours(images), own(images), atol=0.1, rtol=0.05)
+
+
+def test_names_are_torchvisions():
+    with torch.device("meta"):
+        own, ours = vit_b_16(), build(named_architecture("vit_b_16"), 1000)
+    shapes = [[(name, part.shape) for name, part in m.state_dict().items()] for m in (own, ours)]
+    assert shapes[0] == shapes[1]
 
 
 def test_a_fresh_head_is_undecided(images):

@@ -6,7 +6,7 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from frugalvit.errors import ConfigError
-from frugalvit.models.attention import attend, masked_block
+from frugalvit.models.attention import attend
 from frugalvit.models.backbone import architecture_of, build
 from frugalvit.models.stochastic_depth import add_stochastic_depth
 from frugalvit.training.freezing import apply_freeze, set_modes
@@ -62,8 +62,8 @@ def test_each_image_drops_either_branch_on_its_own(tokens, masked):
     possible = torch.cat(list(outcomes(block, tokens, 0.4).values()))
     torch.manual_seed(2)
     with torch.no_grad():
-        keys = torch.ones(tokens.shape[:2], dtype=torch.bool)
-        output = masked_block(block, tokens, keys) if masked else block(tokens)
+        keys = torch.ones(tokens.shape[:2], dtype=torch.bool) if masked else None
+        output = block(tokens, keys)
     distances = (output[:, None] - possible).abs().amax(dim=(2, 3))
     nearest, which = distances.min(dim=1)
     assert nearest.max() < 1e-5

@@ -1,9 +1,36 @@
-"""The steps inside a torchvision encoder block, for methods that work between them."""
+"""Attention of torchvision's encoder blocks, computed one way by every model.
+
+torch's `nn.MultiheadAttention` takes slower paths: in evaluation a kernel that is not fused, in
+training one with the batch second, for which it copies queries, keys and values. Here one projection
+is followed by the fused kernel, as in timm. Parameters and their names stay torchvision's.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import EncoderBlock
+
+
+class Block(EncoderBlock):
+    """torchvision's encoder block; attention may be kept from some keys."""
+
+    def forward(self, input: Tensor, keys: Tensor | None = None) -> Tensor:
+        """The block's output `[batch, tokens, dim]`.
+
+        Args:
+            input: tokens, `[batch, tokens, dim]`.
+            keys: as `attend` takes them.
+        """
+        tokens = input + self.dropout(attend(self.self_attention, self.ln_1(input), keys))
+        return tokens + self.mlp(self.ln_2(tokens))
+
+
+def attend_directly(model: VisionTransformer) -> None:
+    """Turn the blocks of `model` into `Block`s, in place."""
+    for block in model.encoder.layers:
+        # A block built anew would draw its weights once more, and a seed give other ones.
+        block.__class__ = Block
 
 
 def query_key_value(
@@ -50,7 +77,8 @@ def attend_to(
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
     if mask is not None and mask.is_floating_point():
         mask = mask.to(query.dtype)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    dropout = attention.dropout if attention.training else 0.0
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
     return attention.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
@@ -60,15 +88,3 @@ def take(tokens: Tensor, indices: Tensor) -> Tensor:
     starts = torch.arange(len(tokens), device=tokens.device)[:, None] * tokens.shape[1]
     rows = (starts + indices).flatten()
     return tokens.flatten(0, 1).index_select(0, rows).unflatten(0, indices.shape)
-
-
-def masked_block(block: EncoderBlock, tokens: Tensor, keys: Tensor) -> Tensor:
-    """One encoder block's output `[batch, tokens, dim]`, in which only some keys take part.
-
-    Args:
-        block: of a backbone.
-        tokens: its input, `[batch, tokens, dim]`.
-        keys: bool `[batch, tokens]`, at least one an image.
-    """
-    tokens = tokens + block.dropout(attend(block.self_attention, block.ln_1(tokens), keys))
-    return tokens + block.mlp(block.ln_2(tokens))

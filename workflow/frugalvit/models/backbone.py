@@ -1,4 +1,6 @@
-"""The one backbone of every method: torchvision's `VisionTransformer`, unmodified, any size.
+"""The one backbone of every method: torchvision's `VisionTransformer`, any size.
+
+Its blocks compute attention as `models.attention` does; all else, and every name, is torchvision's.
 
 An architecture is a JSON-able dict in torchvision's words: `image_size`, `patch_size`,
 `num_layers`, `num_heads`, `hidden_dim`, `mlp_dim`, and optionally `eps` (of every LayerNorm, 1e-6
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from frugalvit.errors import ConfigError
+from frugalvit.models.attention import attend_directly
 
 ARCHITECTURE_KEYS = (
     "image_size",
@@ -103,6 +106,7 @@ def build(
         num_classes=max(1, num_classes),  # torch warns of a Linear without outputs
         norm_layer=partial(nn.LayerNorm, eps=architecture.get("eps", DEFAULT_EPS)),
     )
+    attend_directly(model)
     if num_classes == 0:
         model.heads = nn.Sequential()
         model.num_classes = 0

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from frugalvit.methods.tokens.answers import Answers, Leaving
-from frugalvit.models.attention import masked_block
 from frugalvit.models.backbone import architecture_of, embed
 from frugalvit.models.flops import vit_flops
 from frugalvit.models.heads import Adapted
@@ -110,7 +109,7 @@ class AViT(Adapted, Leaving):
                 # An image without any live token has nothing to attend to; what comes out of it is
                 # read by nobody, but must be finite.
                 keys = state.live | ~state.live.any(dim=1, keepdim=True)
-                tokens = masked_block(block, tokens, keys)
+                tokens = block(tokens, keys)
             probability = state.step(self.scores(tokens, number))
             output = output + probability[:, :1].to(output.dtype) * tokens[:, 0]
             halting.append(probability.mean(dim=1))
