@@ -15,9 +15,9 @@ ARROWS = {
     "devices": set(),
     "data": {"jobs"},
     "models": {"data", "jobs"},  # weights are downloaded as data are
-    "training": {"models", "data", "devices"},
-    "evaluation": {"models", "data", "devices"},
-    "methods": {"training", "evaluation", "models", "data", "devices", "figures"},
+    "training": {"models", "data", "jobs", "devices"},
+    "evaluation": {"models", "data", "jobs", "devices"},
+    "methods": {"training", "evaluation", "models", "data", "jobs", "devices", "figures"},
     "figures": {"config", "methods"},  # the contract and the registry of methods
     "config": {"data", "methods"},
 }

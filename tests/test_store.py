@@ -123,15 +123,6 @@ def test_a_failed_preparation_leaves_the_old_store(tmp_path):
     assert names(tmp_path / "store") == FILES
 
 
-def test_a_log_gets_a_line_a_tenth(tmp_path, caplog):
-    root = write_folder(tmp_path / "in", {"train/a": 60, "train/b": 60})
-    with caplog.at_level("INFO"):
-        prepare(settings(path=str(root)), tmp_path / "raw", tmp_path / "store")
-    lines = [line for line in caplog.messages if line.startswith("decode tiny: ")]
-    assert 1 < len(lines) <= 10
-    assert lines[-1] == "decode tiny: 120 of 120 images"
-
-
 def test_a_store_travels_to_another_process(tmp_path):
     root = write_folder(tmp_path / "in", {"train/a": 4})
     prepare(settings(path=str(root)), tmp_path / "raw", tmp_path / "store")

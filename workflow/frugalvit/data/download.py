@@ -93,7 +93,7 @@ def fetch_file(
         md5: expected checksum of publishers that give no better one.
         mirror: folder looked in before the network.
         retries: further attempts after a failed download, with doubling waits.
-        progress: show a bar on a terminal, lines in a log.
+        progress: say how far a long download is.
 
     Raises:
         DataError: the file is nowhere to be had, or its checksum is wrong.
