@@ -13,11 +13,21 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 from frugalvit.config.lines import located
 from frugalvit.jobs.digest import script_digest as digest
 from frugalvit.errors import FrugalError
-from frugalvit.jobs.run import share_library
+from frugalvit.jobs.messages import Failures, what_takes_long
+from frugalvit.jobs.run import prepare_jobs
 from frugalvit.config.schema import merge, read_yaml, retype
 from frugalvit.config.study import holds_results_only, load_study
 
-share_library()
+# Paths of a configuration start here, and so do data and results.
+if not Path.cwd().samefile(workflow.basedir):
+    sys.exit(
+        f"error: call Snakemake in {workflow.basedir}, or with --directory '{workflow.basedir}'"
+    )
+
+prepare_jobs()
+FAILURES = Failures()
+if not workflow.remote_exec:  # a cluster job's own Snakemake says all it has to its log
+    FAILURES.watch()
 
 
 # Snakemake merges config files; a study given with --configfile must not inherit the embedded one.
@@ -51,6 +61,15 @@ pathvars:
 
 
 report: "workflow/report/workflow.rst"
+
+
+onstart:
+    jobs = [job.rule for job in workflow.dag.needrun_jobs() if not job.is_norun]
+    print(what_takes_long([rule.name for rule in jobs], workflow._localrules), file=sys.stderr)
+
+
+onerror:
+    print(FAILURES.summary(), file=sys.stderr)
 
 
 # A GPU limits what runs at once on this machine; a cluster's jobs are its scheduler's to arrange.

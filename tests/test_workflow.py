@@ -266,6 +266,14 @@ def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copi
     told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "experiments.early.targets.risk[0].epsilon: 0.01 cannot be shown with 36" in told
     assert "Traceback" not in done.stderr
+    assert "RuleException" not in done.stderr
+    log = "logs/tiny/check_experiments.log"
+    last = done.stderr[done.stderr.index("check_experiments failed: ") :].splitlines()
+    assert last[:2] == [
+        f"check_experiments failed: {told.removeprefix('error: ')}",
+        f"  log: {log}",
+    ]
+    assert len(last) < 5, last
 
 
 def test_too_few_calibration_images_are_one_line(copied):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,11 @@ from typing import Any
 
 from frugalvit.errors import FrugalError
 from frugalvit.jobs.lock import alone
+from frugalvit.jobs.messages import ERROR
+
+# Threads of OpenMP that wait for each other spin, which beside other jobs takes the very core that the
+# thread waited for needs. Read once, when a process loads OpenMP, which comes with torch.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
 
 
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
@@ -27,7 +33,7 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
                     os.truncate(snakemake.log[0], 0)  # what an earlier try, now over, has said
                 main(snakemake)
     except FrugalError as error:
-        logging.error("error: %s", error)
+        logging.error("%s%s", ERROR, error)
         sys.exit(1)
     except Exception:
         logging.exception("%s failed", snakemake.rule)
@@ -44,12 +50,19 @@ def start_log(file: str | None) -> None:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
 
 
-def share_library() -> None:
-    """Let the scripts' own processes, in conda environments and on a cluster too, find this library.
+def prepare_jobs() -> None:
+    """Let the scripts' own processes, in conda environments and on a cluster too, run as they should.
 
-    Every Snakemake process that reads the workflow calls this, also the one inside a cluster job.
+    They find this library, their threads sleep while they wait, and their interpreter may lie in a
+    folder whose name has a space. Every Snakemake process that reads the workflow calls this, also
+    the one inside a cluster job.
     """
     folder = str(Path(__file__).resolve().parents[2])
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if folder not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, *paths]))
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
+    # Snakemake puts it into a shell's command as it is. Once quoted it is no file's name any more.
+    if Path(sys.executable).exists():
+        sys.executable = shlex.quote(sys.executable)
