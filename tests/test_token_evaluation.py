@@ -7,11 +7,13 @@ import torch
 
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import COLUMNS as INDEX_COLUMNS
-from frugalvit.data.store import Store
+from frugalvit.data.store import Store, read_index
 from frugalvit.data.thumbnails import decode
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError
+from frugalvit.evaluation import tested
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
+from frugalvit.jobs import progress
 from frugalvit.methods.avit.model import target_distribution
 from frugalvit.methods.avit.tables import (
     Halting,
@@ -22,7 +24,7 @@ from frugalvit.methods.avit.tables import (
     halting_table,
 )
 from frugalvit.methods.tokens.answers import Answers
-from frugalvit.methods.tokens.leaving import answer, point_row
+from frugalvit.methods.tokens.leaving import answer, evaluate_points, point_row
 from frugalvit.models.flops import vit_flops
 from frugalvit.operating_point import EVALUATED
 from tests.small_study import ARCHITECTURE
@@ -229,6 +231,29 @@ def test_answers_are_whole_and_in_order_whatever_the_batch(images, answers):
     torch.testing.assert_close(whole.logits, packed.logits, atol=1e-5, rtol=1e-5)
     pixels, _ = images.__getitems__([3])
     torch.testing.assert_close(packed.logits[3:4], model(pixels)[0], atol=1e-5, rtol=1e-5)
+
+
+def test_an_evaluation_counts_the_images_of_all_splits_and_points(study, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    models = models_of("avit")
+    run = tested.TestedRun(
+        experiment="halting",
+        store=Store(study / "store"),
+        assignments=read_index(study / "assignments.csv"),
+        model=next(iter(models.values())),
+        card={"preprocessing": PREPROCESSING},
+        fabric=make_fabric(0, 1),
+        features=None,
+        splits=("valid", "test"),  # 48 and 32 images
+        batch_size=16,
+        mistakes=2,
+    )
+    with caplog.at_level("INFO"):
+        evaluate_points(run, models)
+    every = 80 * len(models)
+    assert [line.split(",")[0] for line in caplog.messages if "evaluate" in line] == [
+        f"evaluate halting: {done} of {every} images" for done in range(16, every, 16)
+    ]
 
 
 def test_a_larger_eps_costs_less(answers):

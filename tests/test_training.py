@@ -18,6 +18,7 @@ from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError, TrainingError
 from frugalvit.evaluation.predict import predict, predict_from_features
+from frugalvit.jobs import progress as shown
 from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.backbone import forward_intermediates, logits_from_class_token
 from frugalvit.models.base import build_from_base, load_base
@@ -58,6 +59,21 @@ SCHEDULES = {
     "unfreeze_last": [{"train": HEAD, "epochs": 2}, {"train": ALL}],
     "last_two": [{"train": LAST_TWO, "epochs": 3, "layer_decay": 0.5}],
 }
+
+
+def test_a_long_epoch_says_how_far_it_is(study, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(shown, "LINE_SECONDS", 0.0)
+    with caplog.at_level("INFO"):
+        train(study, tmp_path, settings_for({"train": ALL}), cached=False)
+    told = [line for line in caplog.messages if line.startswith("epoch 1: ")]
+    # 96 images to train on and 48 to validate with, 32 a batch; the epoch's own line is the last.
+    assert [line.split(",")[0] for line in told] == [
+        f"epoch 1: {done} of 144 images" for done in (32, 64, 96, 128)
+    ]
+    assert [line for line in caplog.messages if "parameters train" in line] == [
+        line for line in caplog.messages if line.startswith("train all: ")
+    ], "what is frozen part by part is told by the early check"
+    assert not [line for line in caplog.messages if line.endswith(": trains")]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

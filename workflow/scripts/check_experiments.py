@@ -1,5 +1,6 @@
 """Early checks: what every phase trains and freezes, and what else a method can refuse."""
 
+import logging
 from pathlib import Path
 
 from frugalvit.data.store import Store, read_index
@@ -9,7 +10,9 @@ from frugalvit.jobs.run import run_job
 from frugalvit.methods.method import CheckedData
 from frugalvit.methods.registry import has, part
 from frugalvit.methods.trained import start_run
-from frugalvit.training.freezing import freeze_check
+from frugalvit.training.freezing import freeze_check, freeze_tables
+
+log = logging.getLogger(__name__)
 
 
 def main(snakemake):
@@ -27,6 +30,8 @@ def main(snakemake):
             data = CheckedData(name, store, assigned, snakemake.params.options)
             how = experiment["evaluation"]
             part(settings["method"], "check").check(model.eval(), data, settings, how)
+    for line in freeze_tables(reports):
+        log.info("%s", line)
     write_json(snakemake.output[0], reports)
 
 

@@ -9,21 +9,33 @@ from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
+from frugalvit.jobs.progress import Progress
 from frugalvit.models.heads import feature_blocks, grid_blocks, on_features
 
 
 @torch.inference_mode()
 def predict(
-    fabric: Fabric, model: nn.Module, images: ImageSet, batch_size: int, workers: int = 0
+    fabric: Fabric,
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int,
+    workers: int = 0,
+    shown: Progress | None = None,
 ) -> Tensor:
     """Logits `[images, classes]` (float32, on the CPU), in the set's order.
 
-    Of a model with early exits those of every exit, `[images, exits, classes]`.
+    Of a model with early exits those of every exit, `[images, exits, classes]`. The images count
+    towards `shown`.
     """
+    shown = shown or Progress("answer", len(images), "images")
     module = fabric.setup_module(model)
     module.eval()
     loader = fabric.setup_dataloaders(batches(images, batch_size, workers=workers))
-    return torch.cat([module(pixels).float().cpu() for pixels, _ in loader])
+    logits = []
+    for pixels, _ in loader:
+        logits.append(module(pixels).float().cpu())
+        shown.advance(len(pixels))
+    return torch.cat(logits)
 
 
 @torch.inference_mode()
@@ -48,15 +60,17 @@ def logits_of(
     preprocessing: dict,
     features: Path | None,
     batch_size: int,
+    shown: Progress | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Logits and labels of images, from the base's cached features where the run may use them.
 
     Args:
         features: folder of the base's plain features, for a run that left the backbone as it was;
             not used where a head reads every token.
+        shown: counts images; from cached features they take no time.
     """
     images = ImageSet(store, ids, preprocessing)
     if features is None or grid_blocks(model):
-        return predict(fabric, model, images, batch_size), images.labels
+        return predict(fabric, model, images, batch_size, shown=shown), images.labels
     cached = read_features(features, images, feature_blocks(model))[:, 0]
     return predict_from_features(fabric, model, cached, batch_size), images.labels

@@ -9,6 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from frugalvit.jobs.progress import Progress
+
 COLUMNS = ["block", "split", "n", "accuracy"]
 MOST_ITERATIONS = 200
 
@@ -30,7 +32,9 @@ def probe_blocks(
         `block` (from 1), `split`, `n`, `accuracy`.
     """
     rows = []
-    for block in range(features["train"].shape[1]):
+    blocks = features["train"].shape[1]
+    shown = Progress("probe", blocks, "blocks")
+    for block in range(blocks):
         probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MOST_ITERATIONS))
         with warnings.catch_warnings():
             # Iterations are limited on purpose: later ones change no answer that matters.
@@ -39,6 +43,7 @@ def probe_blocks(
         for split in splits:
             accuracy = probe.score(_joined(features[split], block), labels[split])
             rows.append((block + 1, split, len(labels[split]), accuracy))
+        shown.advance(1)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

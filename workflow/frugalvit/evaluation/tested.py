@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
 from frugalvit.evaluation.confident import confident_mistakes
 from frugalvit.evaluation.predict import logits_of
+from frugalvit.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +44,16 @@ class TestedRun:
         """Images of a split, as the model sees them."""
         return ImageSet(self.store, self.ids(split), self.card["preprocessing"])
 
+    @cached_property
+    def _shown(self) -> Progress:
+        """Counts images of all splits, each of which may be too short for a line of its own."""
+        images = sum(len(self.ids(split)) for split in self.splits)
+        return Progress(f"evaluate {self.experiment}", images, "images")
+
     def logits(self, split: str) -> tuple[Tensor, Tensor]:
         """Logits and labels of a split, from cached features where that is the same."""
         how = (self.card["preprocessing"], self.features, self.batch_size)
-        return logits_of(self.fabric, self.model, self.store, self.ids(split), *how)
+        return logits_of(self.fabric, self.model, self.store, self.ids(split), *how, self._shown)
 
     def answered(
         self, tables: Sequence[pd.DataFrame], metrics: Mapping[str, dict[str, Any]]

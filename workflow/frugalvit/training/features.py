@@ -20,6 +20,7 @@ from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
 from frugalvit.files import atomic_path
+from frugalvit.jobs.progress import Progress
 from frugalvit.models.backbone import (
     CLASS_TOKEN,
     PATCH_MEAN,
@@ -99,6 +100,7 @@ def compute_features(
             filled with every token after these blocks.
     """
     model.eval()
+    shown = Progress("features", len(sets[0]) * len(sets), "images", enabled=share.first)
 
     def pooled(pixels: Tensor, rows: slice) -> Tensor:
         found = []
@@ -110,6 +112,7 @@ def compute_features(
                     grids[list(grid_blocks).index(block)][rows, view] = tokens.float().cpu()
                 if block == max(blocks):
                     break
+        shown.advance(len(pixels) * share.count)
         return torch.stack(found, dim=1)
 
     shape = (len(blocks), 2, model.hidden_dim)

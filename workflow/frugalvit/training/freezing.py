@@ -173,7 +173,7 @@ def freeze_lines(report: dict[str, Any]) -> list[str]:
 
 
 def freeze_check(model: nn.Module, schedules: Schedules) -> dict[str, list[dict[str, Any]]]:
-    """What every phase of every experiment's schedule trains and freezes; logged as plain lines.
+    """What every phase of every experiment's schedule trains and freezes.
 
     Args:
         model: the base; without a head, as it is exported, heads are not counted.
@@ -195,9 +195,6 @@ def freeze_check(model: nn.Module, schedules: Schedules) -> dict[str, list[dict[
                 key = f"experiments.{experiment}.schedule[{index}].train"
                 raise ConfigError(f"{key}: {error}") from None
             frozen[experiment].append({"epochs": phase["epochs"], **report})
-            log.info("%s, phase %d (epochs: %s)", experiment, index + 1, phase["epochs"])
-            for line in freeze_lines(report):
-                log.info("  %s", line)
     backbone = backbone_of(model)
     if frozen and backbone.num_classes == 0:
         log.info("counted without the head: %d parameters a class", backbone.hidden_dim + 1)
@@ -219,3 +216,17 @@ def _distance_to_head(part: str, num_layers: int) -> int:
     if _is_block(part):
         return num_layers + 1 - int(part.split()[1])
     return num_layers + 1 if part in ("patch_embedding", "positions") else 0
+
+
+def freeze_tables(checked: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What `freeze_check` found as plain lines: each table once, with all the phases that it is of."""
+    phases: dict[str, list[str]] = {}
+    for experiment, reports in checked.items():
+        for number, report in enumerate(reports, start=1):
+            table = "\n".join(freeze_lines(dict(report)))
+            phases.setdefault(table, []).append(f"{experiment} {number}")
+    return [
+        line
+        for table, named in phases.items()
+        for line in (*table.split("\n"), f"  in experiment and phase: {', '.join(named)}")
+    ]

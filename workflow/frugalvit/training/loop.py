@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from frugalvit.data.batches import mix_seed
 from frugalvit.devices.fabric import Fabric
 from frugalvit.errors import TrainingError
+from frugalvit.jobs.progress import Progress as Shown
 from frugalvit.models.backbone import parameter_part
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
@@ -173,8 +173,8 @@ class Trainer:
     def _prepare(self, progress: Progress) -> Stage:
         schedule = self.settings["schedule"]
         phase = schedule[progress.phase]
-        for line in freeze_lines(freeze_report(self.model, phase["train"])):
-            log.info("%s", line)
+        # Its parts stand in the log of the early check, once for all seeds.
+        log.info("%s", freeze_lines(freeze_report(self.model, phase["train"]))[0])
         fresh = self.data.base_backbone and all(
             heads_alone(earlier["train"]) for earlier in schedule[: progress.phase]
         )
@@ -221,15 +221,17 @@ class Trainer:
 
         stage.module.train()
         set_modes(self.model)
+        images = len(stage.train) + len(stage.valid)
+        shown = Shown(f"epoch {epoch}", images, "images", enabled=self.share.first)
         objective = self.objectives.training(phase, progress.history, self.share)
-        trained = self._train_batches(stage, phase, objective, set_rates, epoch)
+        trained = self._train_batches(stage, phase, objective, set_rates, epoch, shown)
         if not math.isfinite(trained["loss"]):
             raise TrainingError(
                 f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
                 f"lower lr ({phase['lr']:g}) or set clip_norm"
             )
         objective = self.objectives.validation(phase, progress.history)
-        valid = self._validate(stage, objective)
+        valid = self._validate(stage, objective, shown)
         for line in objective.lines(valid):
             log.info("%s", line)
         row = {
@@ -254,6 +256,7 @@ class Trainer:
         objective: Objective,
         set_rates: Callable[[int], None],
         epoch: int,
+        shown: Shown,
     ) -> dict[str, float]:
         """Mean losses and measures over the epoch, as the weights were at each step."""
         # Summed on the device: reading a number from a GPU at every step would make it wait.
@@ -265,14 +268,7 @@ class Trainer:
             mix_seed(self.settings["seed"], SHUFFLE, epoch),
             0 if stage.cached else self.data.workers,
         )
-        bar = tqdm(
-            loader,
-            desc=f"epoch {epoch}",
-            total=math.ceil(len(stage.train) / phase["batch_size"]),
-            disable=None if self.share.first else True,
-            leave=False,
-        )
-        for step, (inputs, labels, own) in enumerate(bar):
+        for step, (inputs, labels, own) in enumerate(loader):
             set_rates(step)
             outputs = stage.module(inputs)
             losses = objective.losses(outputs, labels, inputs)
@@ -286,6 +282,7 @@ class Trainer:
                     error_if_nonfinite=False,
                 )
             stage.optimizer.step()
+            shown.advance(own * self.share.count)
             if not own:
                 continue
             for name, loss in losses.items():
@@ -297,7 +294,7 @@ class Trainer:
         return self._measures(objective, added, answers, len(stage.train))
 
     @torch.inference_mode()
-    def _validate(self, stage: Stage, objective: Objective) -> dict[str, float]:
+    def _validate(self, stage: Stage, objective: Objective, shown: Shown) -> dict[str, float]:
         """Mean losses and measures over the whole validation split."""
         stage.module.eval()
         sums: dict[str, float] = defaultdict(float)
@@ -310,6 +307,7 @@ class Trainer:
             for name, count in objective.counts(outputs, labels).items():
                 sums[name] += count.item()
             answers.append((objective.predicted(outputs), labels))
+            shown.advance(len(labels) * self.share.count)
         return self._measures(objective, sums, answers, len(stage.valid))
 
     def _measures(

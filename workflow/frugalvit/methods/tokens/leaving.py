@@ -17,16 +17,30 @@ from frugalvit.evaluation.metrics import (
     quality,
 )
 from frugalvit.evaluation.tested import TestedRun
+from frugalvit.jobs.progress import Progress
 from frugalvit.methods.tokens.answers import Answers, Leaving
 from frugalvit.operating_point import Point
 
 
 @torch.inference_mode()
-def answer(fabric: Fabric, model: Leaving, images: ImageSet, batch_size: int) -> Answers:
-    """Answers (on the CPU, float32) of a model to whole images, in their order."""
+def answer(
+    fabric: Fabric,
+    model: Leaving,
+    images: ImageSet,
+    batch_size: int,
+    shown: Progress | None = None,
+) -> Answers:
+    """Answers (on the CPU, float32) of a model to whole images, in their order.
+
+    The images count towards `shown`.
+    """
+    shown = shown or Progress("answer", len(images), "images")
     module = fabric.setup_module(model).eval()
     loader = fabric.setup_dataloaders(batches(images, batch_size))
-    batched = [model.as_answers(module(pixels)) for pixels, _ in loader]
+    batched = []
+    for pixels, _ in loader:
+        batched.append(model.as_answers(module(pixels)))
+        shown.advance(len(pixels))
     logits = torch.cat([answers.logits for answers in batched]).cpu().float()
     depths = [answers.depths for answers in batched if answers.depths is not None]
     halting = [answers.halting for answers in batched if answers.halting is not None]
@@ -77,10 +91,12 @@ def evaluate_points(
         models: by point; the one in use first.
     """
     rows, splits = [], {}
+    asked = len(models) * sum(len(run.ids(split)) for split in run.splits)
+    shown = Progress(f"evaluate {run.experiment}", asked, "images")
     for split in run.splits:
         images = run.images(split)
         found = {
-            point: answer(run.fabric, model, images, run.batch_size)
+            point: answer(run.fabric, model, images, run.batch_size, shown)
             for point, model in models.items()
         }
         rows += [
