@@ -40,18 +40,18 @@ def script_digest(script: str, modules: Iterable[str] = ()) -> str:
 @cache
 def _digest(script: str, modules: frozenset[str]) -> str:
     seen: set[Path] = set()
-    pending = set(_imports(SCRIPTS / f"{script}.py"))
+    pending = set(_read(SCRIPTS / f"{script}.py")[0])
     for name in modules:
         pending |= _files(name)
     while pending:
         module = pending.pop()
         if module not in seen and not _is_plumbing(module):
             seen.add(module)
-            pending |= _imports(module)
+            pending |= _read(module)[0]
     digest = hashlib.sha256()
     for module in sorted(seen):
         digest.update(module.relative_to(PACKAGE).as_posix().encode())
-        digest.update(_meaning(module).encode())
+        digest.update(_read(module)[1].encode())
     return digest.hexdigest()[:12]
 
 
@@ -61,25 +61,26 @@ def _is_plumbing(module: Path) -> bool:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
+def _read(path: Path) -> tuple[frozenset[Path], str]:
+    """Files of this package that `path` imports anywhere, inside functions too; and what it means.
 
-
-@cache
-def _imports(path: Path) -> frozenset[Path]:
-    """Files of this package that `path` imports anywhere, inside functions too."""
-    found = set()
-    for node in ast.walk(_tree(path)):
+    Each module is parsed once, and its tree not kept: it is much of the time that planning takes.
+    """
+    tree = ast.parse(path.read_text())
+    imported: set[str] = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] == PACKAGE.name:
-                found |= _files(name)
-    return frozenset(found)
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.module and not node.level:
+                imported.add(node.module)
+                imported.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                node.body = body[1:]
+    own = [name for name in imported if name.split(".")[0] == PACKAGE.name]
+    return frozenset().union(*map(_files, own)), ast.dump(tree)
 
 
 def _files(module: str) -> set[Path]:
@@ -92,14 +93,3 @@ def _files(module: str) -> set[Path]:
             path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()
         }
     return files
-
-
-@cache
-def _meaning(path: Path) -> str:
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-                node.body = body[1:]
-    return ast.dump(tree)
