@@ -13,7 +13,7 @@ SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rer
   --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study report figures environment test test-slow test-slurm chaos lint bench flowers-subset digits-base config-docs lock clean
+.PHONY: run study report figures environment test test-slow test-slurm chaos lint bench flowers-subset digits-base config-docs readme lock clean
 
 run: study
 
@@ -94,6 +94,11 @@ lock: $(VENV)/.run
 	    --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-emit-index-url --no-emit-find-links -o envs/$${set%%:*}.lock; \
 	done
+
+# README's picture and table of results, from the CSV files of a finished embedded study.
+readme: $(VENV)/.run
+	$(VENV)/bin/python -m frugalvit.figures.readme config/config.yaml results/digits \
+	  README.md docs/pictures/digits.svg
 
 clean:
 	rm -rf $(filter-out results/README.md,$(wildcard results/*)) logs .snakemake

@@ -1,0 +1,196 @@
+"""README's picture and table of results, made from a study's CSV files: `make readme`."""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from frugalvit.config.experiments import Experiment
+from frugalvit.config.schema import read_yaml
+from frugalvit.config.study import Study, load_study
+from frugalvit.errors import ConfigError, DataError, FrugalError
+from frugalvit.figures import comparison, overview, shown, style, tables
+from frugalvit.figures.comparison import MASKED, PLAIN, SHALLOWER
+from frugalvit.figures.looks import read_looks
+from frugalvit.figures.ranking import with_fewer_seeds
+from frugalvit.figures.schedules import compared_runs
+from frugalvit.figures.series import Series, series_of
+from frugalvit.files import atomic_path
+
+SUMMARY = (*comparison.SUMMARY_COLUMNS, "train_seconds")
+HEADINGS = (
+    "experiment",
+    "what it does",
+    "accuracy, %",
+    "GFLOPs, %",
+    f"images/s, {overview.TIMES}",
+    "training, s",
+    "seeds",
+)
+COLUMNS = (("accuracy", 100, 1), ("gflops", 100, 0), ("images_per_s", 1, 2))  # name, factor, digits
+BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished study, as its CSV files tell it.
+
+    Attributes:
+        study: its configuration.
+        series: of each experiment, the best mean accuracy first, those of fewer seeds below; `main`
+            has the means over seeds of the operating point in use, and their standard deviations.
+        training: experiment -> seconds of each run.
+        images: number and split of the images that the accuracies are of, in words.
+        device: on which the runs were trained and timed.
+    """
+
+    study: Study
+    series: Sequence[Series]
+    training: Mapping[str, pd.Series]
+    images: str
+    device: str
+
+    @property
+    def batch(self) -> int:
+        """Images a batch where images per second were measured."""
+        return int(self.study.config["evaluation"]["throughput_batch"])
+
+
+def read_results(study: Study, folder: Path) -> Results:
+    """Read a study's `summary.csv`, `operating_points.csv` and each run's `cost.csv` in `folder`.
+
+    Raises:
+        ConfigError: the study has no adaptive experiment, and so nothing to compare.
+        DataError: a table is missing or lacks a column.
+    """
+    experiments = shown.compared(study)
+    if not experiments:
+        raise ConfigError(
+            f"experiments: study {study.name} has no adaptive one to compare; add one"
+        )
+    summary = tables.read_table(folder / "summary.csv", SUMMARY)
+    points = tables.read_table(
+        folder / "operating_points.csv", comparison.POINT_COLUMNS, may_be_empty=True
+    )
+    runs = [run for name in experiments for run in study.experiments[name].final_runs]
+    costs = tables.read_runs(
+        [folder / "runs" / run / "cost.csv" for run in runs], comparison.COST_COLUMNS
+    )
+    own = summary[summary["experiment"].isin(list(experiments))]
+    split, own = tables.shown_split(own)
+    looks = read_looks(shown.looks(study))
+    batch = study.config["evaluation"]["throughput_batch"]
+    rows = comparison.compared(points, summary, costs, experiments, looks, split, batch)
+    series = series_of(comparison.over_seeds(rows), experiments, looks)
+    series = [one for one in series if one.role != MASKED]
+    used = compared_runs(own, list(experiments))
+    fewer = with_fewer_seeds({name: set(study.experiments[name].seeds) for name in experiments})
+    return Results(
+        study=study,
+        series=sorted(series, key=lambda one: (one.experiment in fewer, -one.main["accuracy"])),
+        training=dict(iter(used.groupby("experiment")["train_seconds"])),
+        images=tables.images_text(int(own["n"].iloc[0]), split),
+        device=", ".join(sorted(own["device"].dropna().unique())),
+    )
+
+
+def what_it_does(experiment: Experiment, series: Series) -> str:
+    """An experiment in a few words: 'trains head (2 epochs); only the first 3 blocks'."""
+    phases = []
+    for phase in experiment.schedule:
+        what, epochs = phase["train"], phase["epochs"]
+        if isinstance(what, dict):
+            what = f"last {what['blocks']} block{'' if what['blocks'] == 1 else 's'}"
+        what = "everything" if what == "all" else what
+        phases.append(f"{what} ({epochs} epoch{'' if epochs == 1 else 's'})")
+    text = f"trains {', then '.join(phases) or 'nothing'}"
+    if experiment.points:
+        text = f"takes the best of {len(experiment.points)} settings on validation images"
+    if experiment.source:
+        text = f"from {experiment.source}: {text}"
+    if series.role == SHALLOWER:
+        return f"{text}; only the first {series.blocks} blocks"
+    if series.role == PLAIN:
+        return text
+    kind = series.words.removeprefix(f"{experiment.name} (").removesuffix(")")
+    return f"{kind}; {text}"
+
+
+def results_table(results: Results) -> str:
+    """Markdown: one row an experiment, and a line that says what was measured on what."""
+    rows: list[Sequence[str]] = [HEADINGS, ("---",) * len(HEADINGS)]
+    for series in results.series:
+        experiment = results.study.experiments[series.experiment]
+        seconds = results.training[series.experiment].dropna()
+        values = (
+            *(
+                mean_text(series.main[name] * factor, series.main[f"{name}_sd"] * factor, digits)
+                for name, factor, digits in COLUMNS
+            ),
+            mean_text(seconds.mean(), seconds.std(), 0) if experiment.schedule else style.DASH,
+            ", ".join(str(seed) for seed in experiment.seeds),
+        )
+        rows.append((series.experiment, what_it_does(experiment, series), *values))
+    said = (
+        f"Measured on {results.images}, {results.device}. Means over seeds ± standard deviation, best",
+        "first. Experiments with fewer seeds stand below: means over other seeds do not compare.",
+        f"GFLOPs and images per second (batch {results.batch}) are relative to the full model's.",
+    )
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", *said, ""])
+
+
+def mean_text(mean: float, spread: float, digits: int) -> str:
+    """'91.2 ± 0.4'; a dash where nothing was measured, no spread that rounds to nothing."""
+    if pd.isna(mean):
+        return style.DASH
+    known = pd.notna(spread) and round(spread, digits) > 0
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if known else "")
+
+
+def with_table(text: str, study: str, table: str) -> str:
+    """A page's text with the block of a study replaced.
+
+    Raises:
+        DataError: the page has no such block.
+    """
+    if study not in [name for _, name, _ in BLOCK.findall(text)]:
+        raise DataError(
+            f"README.md: no block `<!-- results: {study} -->` … `<!-- end of results -->`; add it"
+        )
+    return BLOCK.sub(
+        lambda found: f"{found[1]}{table}{found[3]}" if found[2] == study else found[0], text
+    )
+
+
+def write(config: Path, folder: Path, page: Path, picture: Path) -> None:
+    """Draw the picture of a study's results, and put their table into a page.
+
+    Args:
+        config: the study's file.
+        folder: its results.
+        page: the README.
+        picture: file to draw to; its suffix names the format.
+    """
+    results = read_results(load_study(read_yaml(config)), folder)
+    seeds = tables.seeds_text(results.study.config["seeds"])
+    drawn = overview.draw(
+        results.series,
+        results.training,
+        study=results.study.name,
+        subtitle=tables.subtitle(seeds, results.images, f"device: {results.device}"),
+        throughput_batch=results.batch,
+    )
+    style.save(drawn, [picture], dpi=150)
+    text = with_table(page.read_text(), results.study.name, results_table(results))
+    with atomic_path(page) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    try:
+        write(*map(Path, sys.argv[1:5]))
+    except FrugalError as error:
+        sys.exit(f"error: {error}")
