@@ -17,7 +17,7 @@ SPLITS = ("train", "valid", "test")
 # One division of the scans for every dataset drawn from them: a base pretrained on scattered
 # digits has then never seen a scan that another study tests on.
 _DIVISION_SEED = 0
-_TRAIN_SHARE, _VALID_SHARE = 0.7, 0.1
+_TRAIN_SHARE = 0.7  # of the rest, half validates: fewer scans would choose by luck
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,12 @@ class Digits:
 
 @cache
 def source_digits() -> dict[str, np.ndarray]:
-    """Indices of the scans of each split: 70 % train, 10 % valid, 20 % test, stratified."""
+    """Indices of the scans of each split: 70 % train, 15 % valid, 15 % test, stratified."""
     labels = load_digits().target
+    how = {"random_state": _DIVISION_SEED}
     everything = np.arange(len(labels))
-    rest, test = train_test_split(
-        everything,
-        test_size=1 - _TRAIN_SHARE - _VALID_SHARE,
-        stratify=labels,
-        random_state=_DIVISION_SEED,
-    )
-    train, valid = train_test_split(
-        rest,
-        test_size=_VALID_SHARE / (_TRAIN_SHARE + _VALID_SHARE),
-        stratify=labels[rest],
-        random_state=_DIVISION_SEED,
-    )
+    train, rest = train_test_split(everything, train_size=_TRAIN_SHARE, stratify=labels, **how)
+    valid, test = train_test_split(rest, train_size=0.5, stratify=labels[rest], **how)
     return {"train": np.sort(train), "valid": np.sort(valid), "test": np.sort(test)}
 
 
