@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from frugalvit.devices.fabric import device_name, peak_memory_mb
 from frugalvit.evaluation.cost import Bystanders
+from frugalvit.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +55,13 @@ def measure_points(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     shown = dict(images) if isinstance(images, Mapping) else dict.fromkeys(models, images)
+    rows = []
     try:
-        return [
-            row
-            for batch_size in sorted(set(batch_sizes))
-            for row in _measure_batch_size(models, shown, batch_size, seconds, device)
-        ]
+        for batch_size in sorted(set(batch_sizes)):
+            rows += _measure_batch_size(models, shown, batch_size, seconds, device)
     finally:
         torch.set_num_threads(before)
+    return rows
 
 
 def _measure_batch_size(
@@ -75,25 +75,35 @@ def _measure_batch_size(
     calls = -(-count // batch_size)
     batches = (torch.arange(calls * batch_size) % count).split(batch_size)
     times: dict[Hashable, list[list[float]]] = {name: [] for name in models}
-    memory = dict.fromkeys(models, 0.0)
+    memory, totals = dict.fromkeys(models, 0.0), dict.fromkeys(models, 0.0)
     for name, model in models.items():
         _timed_call(model, images[name][batches[0]].to(device), device)
     bystanders = Bystanders()
-    while min(sum(map(sum, passes)) for passes in times.values()) < max(seconds, 1e-9):
-        for passes in times.values():
-            passes.append([])
-        for turn, positions in enumerate(batches):
-            for name in _rotated(list(models), turn):
-                batch = images[name][positions].to(device)
-                if device.type == "cuda":
-                    torch.cuda.reset_peak_memory_stats(device)
-                times[name][-1].append(_timed_call(models[name], batch, device))
-                memory[name] = max(memory[name], peak_memory_mb(device))
+    fastest = 0.0
+    with Progress(f"measure, batch {batch_size}", _ms(seconds), "ms of the fastest model") as told:
+        while fastest < max(seconds, 1e-9):
+            for passes in times.values():
+                passes.append([])
+            for turn, positions in enumerate(batches):
+                for name in _rotated(list(models), turn):
+                    batch = images[name][positions].to(device)
+                    if device.type == "cuda":
+                        torch.cuda.reset_peak_memory_stats(device)
+                    call = _timed_call(models[name], batch, device)
+                    times[name][-1].append(call)
+                    totals[name] += call
+                    memory[name] = max(memory[name], peak_memory_mb(device))
+                told.advance(_ms(min(totals.values())) - _ms(fastest))
+                fastest = min(totals.values())
     busy = bystanders.cores()
     return [
         _row(name, models[name], batch_size, np.array(passes), memory[name], device, busy)
         for name, passes in times.items()
     ]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1e3)
 
 
 def _rotated(names: list[Hashable], turns: int) -> list[Hashable]:
