@@ -1,6 +1,7 @@
 """Token merging: the paper's matching and averages, and exactly the operations that it states."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 import torch
@@ -156,7 +157,7 @@ def test_images_do_not_mix(images):
         assert torch.equal(merging(images), logits)
 
 
-@pytest.mark.parametrize("r", [0, 1, 3, 5, 100])
+@pytest.mark.parametrize("r", [0, 1, 3, 5, 100, 0.4])
 def test_operations_are_what_torch_counts(images, r):
     merging = TokenMerging(backbone(), r)
     # The counter sees no fused attention on a CPU.
@@ -170,6 +171,15 @@ def test_operations_are_what_torch_counts(images, r):
 def test_tokens_per_block():
     assert TokenMerging(backbone(), 3).tokens == [14, 11, 8, 5]
     assert TokenMerging(backbone(), 100).tokens == [9, 5, 3, 2]
+
+
+@pytest.mark.parametrize(("share", "left"), [(0.5, 8), (0.25, 12), (0.05, 15)])
+@pytest.mark.parametrize("changes", [{}, {"num_layers": 7}])
+def test_a_share_is_of_all_patches_whatever_the_depth(share, left, changes):
+    tokens = TokenMerging(backbone(**changes), share).tokens
+    assert tokens[-1] == 1 + left
+    leaving = [before - after for before, after in pairwise([17, *tokens])]
+    assert max(leaving) - min(leaving) <= 1
 
 
 def test_the_backbone_is_only_observed(images):

@@ -163,7 +163,7 @@ MISTAKES = {
         {"other": AVIT, "mine": MERGING | {"from": "other"}}, "mine.from: 'other' is of method avit"
     ),
     "merging without r": (
-        {"mine": without(MERGING, "r")}, "mine.r: missing; token_merging needs it, e.g. [8]"
+        {"mine": without(MERGING, "r")}, "mine.r: missing; token_merging needs it, e.g. [0.4]"
     ),
     "merging that trains": (
         {"mine": MERGING | {"lr": 0.1}}, "mine.lr: token_merging trains nothing; remove it"
@@ -184,6 +184,9 @@ MISTAKES = {
         {"mine": MERGING | {"splits": "swapped"}}, "mine.splits: 'plain' was trained on other splits"
     ),
     "no token merged": ({"mine": MERGING | {"r": [0]}}, "mine.r[0]: 0 is too small"),
+    "neither share nor number": (
+        {"mine": MERGING | {"r": [0.4, 2.5]}}, "mine.r[1]: 2.5 is neither a share below 1 nor"
+    ),
     "r twice": ({"mine": MERGING | {"r": [2, 2]}}, "mine.r: [2, 2] names an entry twice"),
     "pruning without a share": (
         {"mine": without(PRUNING, "keep_tokens")}, "mine.keep_tokens: missing; token_pruning needs it"

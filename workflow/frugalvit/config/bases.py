@@ -49,7 +49,9 @@ def check_base(base: dict, mirror: str | None) -> None:
 def pretraining_run(config: dict) -> dict:
     """Settings of the run that makes the base: `training` defaults, the pretraining's own changes."""
     pretrain = config["base"]["pretrain"]
-    training = merge(validate({}, "training"), pretrain["training"])
+    # From nothing there is nothing to forget: one rate for all blocks, whatever the number of images.
+    training = validate({}, "training") | {"lr": 0.001, "layer_decay": 1.0}
+    training = merge(training, pretrain["training"])
     phase = {"train": "all", "epochs": pretrain["epochs"]}
     settings = run_settings("pretrain", pretrain["seed"], training, [phase])
     base = {key: config["base"][key] for key in ("architecture", "image_size", "mean", "std")}

@@ -19,7 +19,7 @@ from frugalvit.data.batches import mix_seed
 from frugalvit.devices.fabric import Fabric
 from frugalvit.errors import TrainingError
 from frugalvit.jobs.progress import Progress as Shown
-from frugalvit.models.backbone import parameter_part
+from frugalvit.models.backbone import backbone_of, parameter_part
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
@@ -39,6 +39,7 @@ from frugalvit.training.phases import (
     prepare_stage,
     rate_factor,
 )
+from frugalvit.training.rates import with_rates
 from frugalvit.words import heads_alone
 
 log = logging.getLogger(__name__)
@@ -74,13 +75,17 @@ class Trainer:
     """
 
     model: nn.Module  # built from the base with fresh heads, after the run's seed was set
-    settings: dict  # a run's, as `frugalvit.config.study` expands them
+    settings: dict  # a run's, as `frugalvit.config.study` expands them; then with its rates
     data: RunData
     objectives: Objectives  # the method's
     fabric: Fabric
     folder: Path  # the run's, for last.ckpt and TensorBoard events
     stamp: str  # fingerprint of everything that the checkpoint depends on
     after_epoch: Callable[[int], Any] | None = None  # called once an epoch is saved
+
+    def __post_init__(self) -> None:
+        layers = len(backbone_of(self.model).encoder.layers)
+        self.settings = with_rates(self.settings, len(self.data.train_ids), layers)
 
     def fit(self) -> Progress:
         """Train, and leave the kept epoch's weights in the model.

@@ -119,7 +119,7 @@ def train_run(
         return progress
     save(files.folder / "weights.safetensors", model.state_dict())
     write_csv(files.folder / "history.csv", pd.DataFrame(progress.history))
-    card = run_card(fabric, run, settings, recipe.describe(model), progress) | {
+    card = run_card(fabric, run, trainer.settings, recipe.describe(model), progress) | {
         "peak_memory_mb": round(peak, 1),  # of the process that used most
         "n": {"train": len(data.train_ids), "valid": len(data.valid_ids)},
         "preprocessing": data.preprocessing,

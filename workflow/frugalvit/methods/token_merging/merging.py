@@ -14,6 +14,7 @@ from frugalvit.errors import ConfigError
 from frugalvit.methods.tokens.thinning import Thinned
 from frugalvit.models.attention import attend_to, query_key_value, take
 from frugalvit.models.backbone import architecture_of, embed
+from frugalvit.models.flops import num_tokens
 
 
 class Matching(NamedTuple):
@@ -75,6 +76,11 @@ def merge(tokens: Tensor, sizes: Tensor, matching: Matching) -> tuple[Tensor, Te
     return torch.cat([stay, receive + received], dim=1), merged_sizes.gather(1, kept)
 
 
+def merged_in(block: int, share: float, patches: int, blocks: int) -> int:
+    """Tokens that merge in a block (from 1) where `share` of the patches has merged after the last."""
+    return round(block * share * patches / blocks) - round((block - 1) * share * patches / blocks)
+
+
 class TokenMerging(Thinned):
     """A `VisionTransformer` whose blocks merge tokens; observes it, copies nothing of it.
 
@@ -84,18 +90,27 @@ class TokenMerging(Thinned):
 
     Args:
         backbone: with its own norm and head, as it was trained.
-        r: tokens that merge in every block; in a block that reads fewer than `2 r` patch tokens,
-            half of them.
+        r: a whole number of tokens that merge in every block, or, below 1, the share of the patch
+            tokens that have merged after the last one, spread evenly over the blocks. A block merges
+            half of the patch tokens that it reads at most.
 
     Raises:
-        ConfigError: `r` is negative or no integer. The message lacks the key, which the caller
-            knows.
+        ConfigError: `r` is neither. The message lacks the key, which the caller knows.
     """
 
-    def __init__(self, backbone: VisionTransformer, r: int):
-        if not isinstance(r, int) or isinstance(r, bool) or r < 0:
-            raise ConfigError(f"{r!r} is no number of tokens to merge in a block: take 0, 1, 2 …")
-        super().__init__(backbone, lambda block, count: count - min(r, (count - 1) // 2))
+    def __init__(self, backbone: VisionTransformer, r: float):
+        if isinstance(r, bool) or r < 0 or (r >= 1 and r != int(r)):
+            raise ConfigError(
+                f"{r!r} is no number of tokens to merge in a block: take 0, 1, 2 … or a share below 1"
+            )
+        patches = num_tokens(architecture_of(backbone)) - 1
+        blocks = len(backbone.encoder.layers)
+
+        def leaving(block: int, count: int) -> int:
+            merged = int(r) if r >= 1 else merged_in(block, r, patches, blocks)
+            return count - min(merged, (count - 1) // 2)
+
+        super().__init__(backbone, leaving)
         self.r = r
 
     def thinning_flops(self, before: int, after: int) -> int:

@@ -1,4 +1,4 @@
-"""Operating points of token merging: a number of tokens each, without training."""
+"""Operating points of token merging: a share or number of tokens each, without training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ def models(model: VisionTransformer, how: dict[str, Any]) -> dict[Point, Leaving
 
     Args:
         model: of the run.
-        how: `r`, the tokens that merge in every block.
+        how: `r`, how many tokens merge.
     """
     return {
         Point("r", r, chosen=place == 0): TokenMerging(model, r) for place, r in enumerate(how["r"])
