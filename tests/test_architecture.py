@@ -19,7 +19,7 @@ ARROWS = {
     "evaluation": {"models", "data", "jobs", "devices"},
     "methods": {"training", "evaluation", "models", "data", "jobs", "devices", "figures"},
     "figures": {"config", "methods"},  # the contract and the registry of methods
-    "config": {"data", "methods"},
+    "config": {"models", "data", "methods"},  # of models what needs no torch, as below
 }
 # The configuration's half and the figures: what they may import of rooms that hold tensors elsewhere.
 LIGHT = ("config", "figures")

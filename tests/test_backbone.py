@@ -8,6 +8,7 @@ from torch import nn
 from torchvision.models import VisionTransformer, vit_b_16
 
 from frugalvit.errors import ConfigError
+from frugalvit.models.architectures import named_architecture
 from frugalvit.models.backbone import (
     architecture_of,
     block_outputs,
@@ -15,7 +16,6 @@ from frugalvit.models.backbone import (
     class_token,
     forward_intermediates,
     logits_from_class_token,
-    named_architecture,
     own_parts,
     parameter_part,
     part_counts,

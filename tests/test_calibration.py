@@ -6,15 +6,14 @@ import torch.nn.functional as F
 
 from frugalvit.errors import DataError
 from frugalvit.methods.early_exit.calibration import (
-    MINIMUM_IMAGES,
     fit_temperatures,
     for_budget,
     for_drop,
     least_gflops,
-    split_calibration,
     threshold_curve,
 )
 from frugalvit.methods.early_exit.criteria import CRITERIA, first_exits, score_exits
+from frugalvit.methods.early_exit.enough import MINIMUM_IMAGES, split_calibration
 from frugalvit.operating_point import NEVER
 
 EXITS, CLASSES = 4, 5
@@ -92,7 +91,7 @@ def test_too_few_calibration_images():
     with pytest.raises(DataError) as caught:
         split_calibration([""] * (MINIMUM_IMAGES - 1), 0.75, seed=0)
     assert str(caught.value) == (
-        "splits.calibration.fraction: gives 49 calibration images, but at least 50 are needed: "
+        "splits.calibration.fraction: gives 49 calibration images, but at least 50 are needed; "
         "raise splits.calibration.fraction or add images"
     )
     with pytest.raises(DataError, match=r"^splits\.calibration\.fraction: gives 1 group of .* few"):

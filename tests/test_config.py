@@ -13,6 +13,7 @@ from frugalvit.config.study import load_study
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
 from frugalvit.methods.registry import METHODS
+from tests.imagefolders import photos
 from tests.workflows import ROOT
 
 STUDIES = sorted((ROOT / "config").rglob("*.yaml"))
@@ -234,7 +235,7 @@ def test_a_file_that_is_no_study_is_told(tmp_path, text, message):
 def test_shipped_studies_are_valid(path, tmp_path):
     config = read_yaml(path)
     if config["dataset"]["source"] == "folder":  # whose path is the user's to write
-        config["dataset"]["path"] = str(tmp_path)
+        config["dataset"]["path"] = str(photos(tmp_path / "photos", classes=3, each=14))
     assert load_study(config).final_runs
 
 
@@ -364,6 +365,8 @@ def test_the_readmes_examples_are_valid(config):
     text = (ROOT / "config" / "README.md").read_text()
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.S)]
     methods = set()
+    config["base"] = {"source": "torchvision", "model": "vit_b_16"}  # whose GFLOPs they name
+    config["dataset"] = {"source": "flowers102"}
     for block in blocks:
         study = load_study(copy.deepcopy(config) | block)
         methods |= {experiment.method for experiment in study.experiments.values()}

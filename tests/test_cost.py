@@ -12,7 +12,7 @@ from timm.layers import set_fused_attn
 from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.evaluation.cost import BUSY, Bystanders, under_load
-from frugalvit.models.backbone import named_architecture
+from frugalvit.models.architectures import named_architecture
 from frugalvit.models.flops import block_flops, flops_by_part, num_tokens, vit_flops
 
 SMALL = {

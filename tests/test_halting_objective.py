@@ -13,10 +13,10 @@ from frugalvit.methods.avit.objective import (
     AIM,
     HaltingClassification,
     WarmUp,
-    check_halting,
     divergence,
     ponder_weight,
 )
+from frugalvit.methods.avit.reachable import check_halting
 from frugalvit.models.flops import vit_flops
 
 ARCHITECTURE = {

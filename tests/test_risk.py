@@ -11,11 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from frugalvit.errors import ConfigError
+from frugalvit.errors import DataError
 from frugalvit.methods.early_exit import risk
 from frugalvit.methods.early_exit.choosing import correctness
 from frugalvit.methods.early_exit.criteria import CRITERIA, first_exits, score_exits
-from frugalvit.methods.early_exit.risk import certify, minimum_groups, p_value, threshold_grid
+from frugalvit.methods.early_exit.enough import minimum_groups
+from frugalvit.methods.early_exit.risk import certify, p_value, threshold_grid
 from frugalvit.operating_point import NEVER
 
 EPSILON, DELTA, DRAWS = 0.03, 0.1, 200
@@ -168,12 +169,12 @@ def test_as_few_images_as_it_takes(epsilon):
     assert (certificate.threshold, certificate.loss, certificate.note) == (0.0, 0.0, "")
     assert certificate.n == needed
     assert certificate.p_value <= DELTA
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(DataError) as caught:
         certify_harmless(needed - 1, epsilon)
     assert str(caught.value) == (
         f"experiments.early_exit.targets.risk[0].epsilon: {epsilon:g} cannot be shown with "
         f"{needed - 1} certifying images: at least {needed} are needed; "
-        "raise epsilon, delta or splits.calibration.fraction"
+        f"write epsilon: {epsilon + 0.01:g}"
     )
 
 
@@ -193,7 +194,7 @@ def test_images_of_a_group_count_once():
     assert many.threshold < alone.threshold
     needed = minimum_groups(epsilon, DELTA)
     few = [f"digit{k % (needed - 1)}" for k in range(n)]
-    with pytest.raises(ConfigError, match=f"with {needed - 1} groups of certifying images"):
+    with pytest.raises(DataError, match=f"with {needed - 1} groups of certifying images"):
         certify_harmless(n, epsilon, few)
 
 

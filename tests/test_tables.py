@@ -3,10 +3,13 @@
 import pandas as pd
 
 from frugalvit.data.checks import checks_table
+from frugalvit.evaluation.shortfalls import collapse, shortfalls
 from frugalvit.evaluation.summary import COLUMNS, summarize
 from frugalvit.figures import checks_table as checks_page
 from frugalvit.figures import results_table
+from frugalvit.methods import registry
 from frugalvit.operating_point import COLUMNS as POINT_COLUMNS
+from tests.workflows import ROOT
 
 METRICS = {"n": 10, "accuracy": 0.5, "macro_f1": 0.4, "loss": 1.0, "ece": 0.1}
 CARD = {"method": "fine_tune", "train_seconds": 2.0, "peak_memory_mb": 9.0, "device": "cpu"}
@@ -18,7 +21,7 @@ COST = pd.DataFrame(
 )  # fmt: skip
 
 
-def summary_of(*rows):
+def summary_of(*rows, warnings=None):
     """Rows of `(experiment, point, seed, split -> changes of METRICS)`."""
     runs = []
     for experiment, point, seed, splits in rows:
@@ -27,7 +30,7 @@ def summary_of(*rows):
         runs.append((run, {split: METRICS | change for split, change in splits.items()}, CARD))
     costs = {run["run"]: COST for run, *_ in runs if run["point"] is None}
     points = pd.DataFrame(columns=POINT_COLUMNS)
-    return summarize("study", runs, costs, {"search": 1}, points, 32)
+    return summarize("study", runs, costs, {"search": 1}, points, 32, warnings or {})
 
 
 def test_a_row_a_run_and_split_and_empty_where_there_is_no_meaning():
@@ -64,7 +67,7 @@ def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page()
     cost = pd.concat([COST.assign(model="full"), COST.assign(model="confidence", params_m=5.0)])
     run = {"run": "early-s0", "experiment": "early", "seed": 0, "point": None}
     runs = [(run, {"test": METRICS | {"accuracy": 0.8}}, CARD | {"method": "early_exit"})]
-    table = summarize("study", runs, {"early-s0": cost}, {}, points, 32)
+    table = summarize("study", runs, {"early-s0": cost}, {}, points, 32, {})
     assert table["experiment"].tolist() == ["early"], "one row a run and split"
     used = table.iloc[0]
     assert (used["accuracy"], used["gflops"], used["params_m"]) == (0.8, 1.0, 5.0)
@@ -107,7 +110,7 @@ def test_settings_of_tokens_that_leave_have_rows_of_their_own():
         for name, method in methods.items()
     ]
     costs = {f"{name}-s0": cost for name in methods}
-    table = summarize("study", runs, costs, {}, points, 32)
+    table = summarize("study", runs, costs, {}, points, 32, {})
     gflops = dict(zip(table["experiment"], table["gflops"]))
     assert gflops == {"halting": 1.5, "merged": 1.2, "pruned": 1.3}
     page = results_table.draw(table, ["halting"], points)
@@ -165,3 +168,77 @@ def test_findings_are_counted_and_escaped():
     assert "x.jpg: truncated" in page
     assert "&lt;b&gt;.jpg = c.jpg" in page
     assert page.count("class=found") == 2
+
+
+def predicted(right: list[int]) -> pd.DataFrame:
+    """Predictions of test images that are right where a list says 1."""
+    ids = [f"test-{place}" for place in range(len(right))]
+    return pd.DataFrame({"id": ids, "split": "test", "label": 1, "predicted": right})
+
+
+def test_a_collapse_is_a_large_loss_that_chance_does_not_explain():
+    source = predicted([1] * 81 + [0] * 19)
+    told = collapse(predicted([1] * 25 + [0] * 75), source, "tuned-s0")
+    assert told == (
+        "accuracy collapsed: 25.0 % of the test images, where tuned-s0 has 81.0 % (56 lost, 0 won)"
+    )
+    assert collapse(source, predicted([1] * 25 + [0] * 75), "tuned-s0") == ""
+    assert collapse(predicted([1] * 71 + [0] * 29), source, "tuned-s0") == "", "ten points"
+    # Of ten images four are 40 points, and may be chance: the sign test of five to one.
+    few = predicted([1] * 8 + [0] * 2)
+    assert collapse(predicted([0] * 5 + [1] * 4 + [0]), few, "tuned-s0") == ""
+    assert collapse(predicted([0] * 10), few, "tuned-s0") != ""
+    other = predicted([0] * 100).assign(id=[f"other-{place}" for place in range(100)])
+    assert collapse(other, source, "tuned-s0") == "", "other images"
+
+
+def test_what_falls_short_stands_in_the_summary_and_above_the_table():
+    runs = [{"run": "plain-s0", "compared": None}, {"run": "thin-s0", "compared": "plain-s0"}]
+    answers = {"plain-s0": predicted([1] * 10), "thin-s0": predicted([0] * 10)}
+    said = shortfalls(runs, answers, {"thin-s0": ["missed <the> target"], "plain-s0": []})
+    assert list(said) == ["thin-s0"]
+    assert said["thin-s0"].startswith("accuracy collapsed: 0.0 %")
+    assert said["thin-s0"].endswith("; missed <the> target")
+    table = summary_of(
+        ("plain", None, 0, {"valid": {}, "test": {}}), ("thin", None, 0, {"valid": {}, "test": {}}),
+        warnings=said,
+    )  # fmt: skip
+    assert table["warning"].fillna("").tolist() == ["", "", "", said["thin-s0"]]
+    page = results_table.draw(table, None)
+    assert page.split(results_table.FALLS_SHORT)[1].startswith("<br>&bull; thin-s0: accuracy coll")
+    assert "missed &lt;the&gt; target" in page
+    assert "<td>thin &#9888;</td>" in page
+    assert "<td>plain</td>" in page
+    assert results_table.FALLS_SHORT in (ROOT / "workflow" / "report" / "workflow.rst").read_text()
+    quiet = results_table.draw(table.assign(warning=None), None)
+    assert results_table.FALLS_SHORT not in quiet
+    assert results_table.FALLS_SHORT not in results_table.draw(table.drop(columns="warning"), None)
+
+
+def points_with(**columns) -> pd.DataFrame:
+    return pd.DataFrame(columns).reindex(columns=POINT_COLUMNS)
+
+
+def test_a_target_of_halting_is_missed_by_more_than_five_percent():
+    def points(gflops):
+        return points_with(
+            setting=["packed", "packed", "eps"], split=["valid", "test", "valid"],
+            gflops=[gflops, 9.0, 1.0], chosen=[True, True, False],
+        )  # fmt: skip
+
+    missed = registry.method("avit").missed
+    assert missed({"target_gflops": 2.0}, points(2.1)) == []
+    assert missed({"target_gflops": None}, points(9.0)) == []
+    [told] = missed({"target_gflops": 2.0}, points(2.2))
+    assert told.startswith("missed halting.target_gflops: 2.2 GFLOPs")
+    assert "(+10%)" in told
+
+
+def test_targets_of_exits_that_took_the_full_model_are_missed():
+    points = points_with(
+        setting=["full", "budget", "drop", "confidence"], split="test", value=[None, 0.5, 0.01, 0.4],
+        criterion="confidence", threshold=[float("inf"), 0.7, float("inf"), 0.3],
+        note=["", "", "every threshold loses more: the full model is used", ""],
+    )  # fmt: skip
+    [told] = registry.method("early_exit").missed({}, points)
+    assert told.startswith("target drop 0.01 not reached: every threshold loses more")

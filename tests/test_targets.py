@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from frugalvit.errors import ConfigError, DataError
-from frugalvit.methods.early_exit.calibration import split_calibration
+from frugalvit.errors import DataError
 from frugalvit.methods.early_exit.choosing import Costs
 from frugalvit.methods.early_exit.criteria import CRITERIA
+from frugalvit.methods.early_exit.enough import check_targets, split_calibration
 from frugalvit.methods.early_exit.tables import evaluate_points
-from frugalvit.methods.early_exit.targets import calibrate, check_targets
+from frugalvit.methods.early_exit.targets import calibrate
 from frugalvit.operating_point import NEVER
 
 COSTS = Costs(blocks=[1, 2, 3], gflops=[1.0, 2.0, 3.1], full_gflops=3.0)
@@ -101,12 +101,12 @@ def test_the_promise_holds_over_draws_of_calibration_images():
 
 
 def test_targets_that_cannot_be_shown_are_refused_before_training():
-    check_targets("early", how(), [""] * 600)
+    check_targets("experiments.early", how(), [""] * 600)
     with pytest.raises(
-        ConfigError, match=r"experiments.early.targets.risk\[0\].epsilon: 0.05 cannot"
+        DataError, match=r"experiments.early.targets.risk\[0\].epsilon: 0.05 cannot"
     ):
-        check_targets("early", how(), [""] * 82)
+        check_targets("experiments.early", how(), [""] * 82)
     with pytest.raises(DataError, match=r"splits.calibration.fraction: gives 49"):
-        check_targets("early", how(), [""] * 49)
-    with pytest.raises(ConfigError, match=r"with 45 groups of certifying images"):
-        check_targets("early", how(), [f"scan {k // 10}" for k in range(600)])
+        check_targets("experiments.early", how(), [""] * 49)
+    with pytest.raises(DataError, match=r"with 45 groups of certifying images"):
+        check_targets("experiments.early", how(), [f"scan {k // 10}" for k in range(600)])

@@ -15,10 +15,10 @@ from frugalvit.evaluation import tested
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
 from frugalvit.jobs import progress
 from frugalvit.methods.avit.model import target_distribution
+from frugalvit.methods.avit.reachable import check_indices
 from frugalvit.methods.avit.tables import (
     Halting,
     boxes_in_view,
-    check_indices,
     chosen_images,
     depth_by_box,
     halting_table,

@@ -243,7 +243,7 @@ def test_what_is_left_out_is_completed(config):
     assert study.runs["mine-s0"].settings["distillation"]["weight"] == 0
     assert study.experiments["mine"].evaluation == {
         "eps": 0.01, "inference_eps": [], "alpha_distribution": 0.1, "expected_depth": None,
-        "depth_std": 1.0, "baseline": None,
+        "depth_std": 1.0, "target_gflops": None, "baseline": None,
     }  # fmt: skip
 
 

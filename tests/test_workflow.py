@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 COLUMNS = [
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "peak_memory_mb",
-    "device", "selected",
+    "device", "selected", "warning",
 ]  # fmt: skip
 
 

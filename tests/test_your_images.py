@@ -11,6 +11,7 @@ from PIL import Image
 
 from frugalvit.chance import few_images, interval, interval_text, sign_test
 from frugalvit.config.lines import located
+from frugalvit.config.schema import validate
 from frugalvit.config.study import load_study
 from frugalvit.data.checks import check
 from frugalvit.data.prepare import prepare
@@ -213,8 +214,7 @@ def split_of(**counts: list[int]) -> dict:
     assignments = pd.DataFrame(rows, columns=["id", "split", "label", "class_name"])
     index = assignments[["id"]].assign(file="x", sha256=assignments["id"], group="")
     config = yaml.safe_load((ROOT / SHIPPED).read_text())
-    config["dataset"] |= {"path": str(ROOT)}
-    settings = load_study(config).split_sets["splits"]
+    settings = validate(config)["splits"]
     return check(index, assignments, settings)["checks"]["small_splits"]
 
 

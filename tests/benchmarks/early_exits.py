@@ -14,7 +14,8 @@ from frugalvit.methods.early_exit.criteria import State, step_of
 from frugalvit.methods.early_exit.exit_flops import exit_flops
 from frugalvit.methods.early_exit.exiting import Exiting
 from frugalvit.methods.early_exit.model import EarlyExits, exit_blocks
-from frugalvit.models.backbone import build, named_architecture
+from frugalvit.models.architectures import named_architecture
+from frugalvit.models.backbone import build
 from frugalvit.models.flops import vit_flops
 from frugalvit.provenance import environment
 

@@ -11,7 +11,8 @@ from frugalvit.devices.fabric import device_name
 from frugalvit.evaluation.timing import measure_points
 from frugalvit.methods.avit.model import AViT, tokens_per_block
 from frugalvit.methods.avit.packing import Packed
-from frugalvit.models.backbone import build, named_architecture
+from frugalvit.models.architectures import named_architecture
+from frugalvit.models.backbone import build
 from frugalvit.models.flops import num_tokens, vit_flops
 from frugalvit.provenance import environment
 

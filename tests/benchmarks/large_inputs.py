@@ -20,7 +20,8 @@ from frugalvit.data.feature_files import read_features
 from frugalvit.data.folders import list_folder, listing_digest
 from frugalvit.data.prepare import prepare
 from frugalvit.devices.fabric import device_name
-from frugalvit.models.backbone import build, named_architecture
+from frugalvit.models.architectures import named_architecture
+from frugalvit.models.backbone import build
 from frugalvit.models.flops import vit_flops
 from frugalvit.provenance import environment
 from tests.benchmarks.large_store import (

@@ -18,6 +18,7 @@ if STUDY.pretraining:
                 file=STORE_FILES,
             ),
             assignments="<results>/splits-pretrain/assignments.csv",
+            checked=ancient(IMAGES_CHECKED),
         output:
             weights=PRETRAINED[0],
             card=PRETRAINED[1],
@@ -47,6 +48,7 @@ if STUDY.pretraining:
 rule export_base:
     input:
         pretrained=pretrained(),
+        checked=ancient(IMAGES_CHECKED),
     output:
         weights=BASE[0],
         card=BASE[1],
@@ -67,19 +69,17 @@ rule export_base:
         "../scripts/export_base.py"
 
 
-# Apart from the export: an edited schedule must not remake the base that every run starts from. First
-# of all that can run: what it refuses should not be trained. No rule waits for it, or a changed target
-# would train anew.
+# Apart from the export: an edited schedule must not remake the base that every run starts from.
 rule check_experiments:
     input:
         store=STORE,
         base=BASE,
-        assignments=expand("<results>/{splits}/assignments.csv", splits=STUDY.adaptive_splits),
+        checked=ancient(IMAGES_CHECKED),
     output:
-        "<results>/base/experiment_checks.json",
+        # Kept where a later check fails: without it everything that waits for it would run anew.
+        update(EXPERIMENTS_CHECKED),
     log:
         "<logs>/check_experiments.log",
-    priority: 100
     conda:
         FULL_ENV
     resources:
@@ -87,7 +87,6 @@ rule check_experiments:
         runtime=10,
     params:
         experiments=job_params.checked_experiments(STUDY),
-        options=options_of(STUDY.methods),
         digest=digest(
             "check_experiments",
             [

@@ -14,6 +14,11 @@ PRETRAINED = [
     "<results>/base/pretraining/weights.safetensors",
     "<results>/base/pretraining/card.json",
 ]
+# Written once a check has passed. What is costly waits for it; `ancient`, because a check that runs
+# again, for an edited target say, must train nothing anew.
+IMAGES_CHECKED = "<results>/splits/images_checked.json"
+EXPERIMENTS_CHECKED = "<results>/base/experiment_checks.json"
+CHECKED = [IMAGES_CHECKED, EXPERIMENTS_CHECKED]
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 EVALUATION = STUDY.config["evaluation"]
 # What a measurement depends on.
@@ -126,6 +131,12 @@ def teacher_of(wildcards):
 def splits_of(wildcards):
     """Assignments of images to splits that a run goes by."""
     return f"<results>/{STUDY.splits_of(wildcards.run)}/assignments.csv"
+
+
+def compared_runs():
+    """Runs that started from another or are compared with one, and these others."""
+    pairs = [(run["run"], run["compared"]) for run in job_params.summarized_runs(STUDY)]
+    return sorted({run for own, other in pairs if other for run in (own, other)})
 
 
 def histories_of(wildcards):

@@ -6,6 +6,7 @@ from frugalvit.data.sources.all_sources import source_stamp
 localrules:
     download_dataset,
     check_splits,
+    check_images,
 
 
 # The raw files are no outputs: Snakemake would delete them before another try, and with them what a
@@ -78,3 +79,26 @@ rule check_splits:
         digest=digest("check_splits"),
     script:
         "../scripts/check_splits.py"
+
+
+# Before anything costly: what the number of images does not allow needs neither features nor a base.
+rule check_images:
+    input:
+        store=STORE,
+        assignments=expand("<results>/{splits}/assignments.csv", splits=STUDY.used_splits),
+    output:
+        # Kept where a later check fails: without it everything that waits for it would run anew.
+        update(IMAGES_CHECKED),
+    log:
+        "<logs>/check_images.log",
+    conda:
+        FULL_ENV
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        split_sets={name: STUDY.split_sets[name] for name in STUDY.used_splits},
+        experiments=job_params.counted_experiments(STUDY),
+        digest=digest("check_images", parts(STUDY.methods, "keys")),
+    script:
+        "../scripts/check_images.py"

@@ -78,6 +78,7 @@ rule summarize:
         costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
         choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
         points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.adaptive_runs),
+        predictions=expand("<results>/runs/{run}/predictions.csv", run=compared_runs()),
     output:
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",
@@ -89,10 +90,7 @@ rule summarize:
     params:
         study=STUDY.name,
         throughput_batch=EVALUATION["throughput_batch"],
-        runs=[
-            {"run": run.id, "experiment": run.experiment, "seed": run.seed, "point": run.point}
-            for run in STUDY.runs.values()
-        ],
-        digest=digest("summarize"),
+        runs=job_params.summarized_runs(STUDY),
+        digest=digest("summarize", parts(STUDY.methods, "keys")),
     script:
         "../scripts/summarize.py"

@@ -10,6 +10,7 @@ rule extract_features:
     input:
         store=STORE,
         base=BASE,
+        checked=ancient(CHECKED),
     output:
         expand("<results>/features/{{views}}/{split}.npy", split=SPLITS),
         card="<results>/features/{views}/card.json",
@@ -40,6 +41,7 @@ rule train_run:
         search=search_of,
         source=source_of,
         teacher=teacher_of,
+        checked=ancient(CHECKED),
     output:
         weights="<results>/runs/{run}/weights.safetensors",
         card="<results>/runs/{run}/card.json",

@@ -1,13 +1,12 @@
-"""Early checks: what every phase trains and freezes, and what else a method can refuse."""
+"""Early checks: what every phase trains and freezes, and what else a method can refuse of a base."""
 
 import logging
 from pathlib import Path
 
-from frugalvit.data.store import Store, read_index
+from frugalvit.data.store import Store
 from frugalvit.errors import within
 from frugalvit.files import write_json
 from frugalvit.jobs.run import run_job
-from frugalvit.methods.method import CheckedData
 from frugalvit.methods.registry import has, part
 from frugalvit.methods.trained import start_run
 from frugalvit.training.freezing import freeze_check, freeze_tables
@@ -18,7 +17,6 @@ log = logging.getLogger(__name__)
 def main(snakemake):
     store = Store(Path(snakemake.input.store[0]).parent)
     base = Path(snakemake.input.base[0]).parent
-    splits = {Path(path).parent.name: read_index(path) for path in snakemake.input.assignments}
     reports = {}
     for name, experiment in snakemake.params.experiments.items():
         settings = experiment["settings"]
@@ -26,10 +24,9 @@ def main(snakemake):
             model = start_run(settings, base, None, len(store.class_names))
         reports |= freeze_check(model, {name: experiment["schedule"]})
         if has(settings["method"], "check"):
-            assigned = splits[experiment["splits"]]
-            data = CheckedData(name, store, assigned, snakemake.params.options)
-            how = experiment["evaluation"]
-            part(settings["method"], "check").check(model.eval(), data, settings, how)
+            with within(f"experiments.{name}"):
+                check = part(settings["method"], "check").check
+                check(model.eval(), settings, experiment["evaluation"])
     for line in freeze_tables(reports):
         log.info("%s", line)
     write_json(snakemake.output[0], reports)

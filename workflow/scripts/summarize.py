@@ -1,13 +1,18 @@
-"""One table of all runs: metrics, cost, and how long they trained."""
+"""One table of all runs: metrics, cost, how long they trained, and where they fall short."""
 
+import logging
 from pathlib import Path
 
 import pandas as pd
 
+from frugalvit.evaluation.shortfalls import shortfalls
 from frugalvit.evaluation.summary import metrics_table, summarize
 from frugalvit.files import read_json, write_csv
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.registry import method
 from frugalvit.operating_point import read_points
+
+log = logging.getLogger(__name__)
 
 
 def main(snakemake):
@@ -17,10 +22,23 @@ def main(snakemake):
     rows = zip(params.runs, files.metrics, files.cards)
     runs = [(run, read_json(metrics), read_json(card)) for run, metrics, card in rows]
     points = read_points(files.points)
-    summary = summarize(params.study, runs, costs, choices, points, params.throughput_batch)
+    missed = {
+        run["run"]: method(run["method"]).missed(run["how"], points[points["run"] == run["run"]])
+        for run in params.runs
+    }
+    predictions = {Path(path).parent.name: read_predictions(path) for path in files.predictions}
+    warnings = shortfalls(params.runs, predictions, missed)
+    for run, said in warnings.items():
+        log.warning("WARNING %s: %s", run, said)
+    throughput = params.throughput_batch
+    summary = summarize(params.study, runs, costs, choices, points, throughput, warnings)
     write_csv(snakemake.output.summary, summary)
     write_csv(snakemake.output.points, points)
     write_csv(snakemake.output.metrics, metrics_table(runs))
+
+
+def read_predictions(path):
+    return pd.read_csv(path, usecols=["id", "split", "label", "predicted"], dtype={"id": str})
 
 
 if __name__ == "__main__":

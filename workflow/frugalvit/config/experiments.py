@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from frugalvit.config.related import check_related, depth, known_layers
+from frugalvit.config.related import check_related, depth, known_architecture, known_layers
 from frugalvit.config.schema import key_path, load_schema, merge, method_schema, validate
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
@@ -172,7 +172,10 @@ def _check(
             )
         _check_words(at, raw["schedule"], method.head_phases)
     layers, of_base = depth(raw, config, source), known_layers(config["base"])
-    return method.check(Entry(at, raw, config, source, baseline, layers, of_base))
+    architecture = known_architecture(config["base"])
+    if architecture and layers:
+        architecture = architecture | {"num_layers": layers}
+    return method.check(Entry(at, raw, config, source, baseline, layers, of_base, architecture))
 
 
 def _check_own_keys(at: str, raw: dict) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from frugalvit.config.images import asked_of_images
 from frugalvit.config.study import Study
 
 SHAPE = ("method", "dropout", "stochastic_depth")  # settings that decide any model's shape
@@ -34,10 +35,36 @@ def checked_experiments(study: Study) -> dict[str, dict[str, Any]]:
             "schedule": [
                 {key: phase[key] for key in ("train", "epochs")} for phase in experiment.schedule
             ],
-            "splits": experiment.splits,
             "evaluation": experiment.evaluation,
         }
     return checked
+
+
+def counted_experiments(study: Study) -> dict[str, dict[str, Any]]:
+    """What the count of images reads of each experiment."""
+    return asked_of_images(study.experiments, study.config["evaluation"])
+
+
+def summarized_runs(study: Study) -> list[dict[str, Any]]:
+    """What names each run in the summary, what it is compared with, and what was asked of it."""
+    rows = []
+    for run in study.runs.values():
+        experiment = study.experiments[run.experiment]
+        compared = run.source
+        if not compared and experiment.baseline:
+            compared = f"{experiment.baseline}-s{run.seed}"
+        rows.append(
+            {
+                "run": run.id,
+                "experiment": run.experiment,
+                "seed": run.seed,
+                "point": run.point,
+                "method": experiment.method,
+                "compared": compared,
+                "how": experiment.evaluation,
+            }
+        )
+    return rows
 
 
 def point_identity(study: Study, run: str) -> dict[str, Any]:

@@ -3,25 +3,23 @@
 from typing import TYPE_CHECKING, Any
 
 from frugalvit.errors import ConfigError
+from frugalvit.models.architectures import ARCHITECTURE_KEYS, named_architecture
 
 if TYPE_CHECKING:
     from frugalvit.config.experiments import Experiment
 
-# Encoder blocks of torchvision's models, known here so that a wrong schedule fails before any
-# download; other bases are checked by the rules that see the weights.
-TORCHVISION_LAYERS = {
-    "vit_b_16": 12,
-    "vit_b_32": 12,
-    "vit_l_16": 24,
-    "vit_l_32": 24,
-    "vit_h_14": 32,
-}
+
+def known_architecture(base: dict) -> dict[str, Any] | None:
+    """The base's architecture where the config tells all of it, else None: a weights file does."""
+    if base["source"] == "torchvision":
+        return named_architecture(base["model"], base["image_size"]) if base["model"] else None
+    told = {**(base["architecture"] or {}), "image_size": base["image_size"]}
+    return told if set(ARCHITECTURE_KEYS) <= set(told) else None
 
 
 def known_layers(base: dict) -> int | None:
     """Blocks of the base where the config tells, else None."""
-    layers = TORCHVISION_LAYERS.get(base["model"]) if base["source"] == "torchvision" else None
-    return layers or (base["architecture"] or {}).get("num_layers")
+    return (known_architecture(base) or base["architecture"] or {}).get("num_layers")
 
 
 def depth(raw: dict, config: dict, source: "Experiment | None") -> int | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from frugalvit.config.bases import check_base, pretraining_run
 from frugalvit.config.datasets import check_sizes, collect_datasets
 from frugalvit.config.experiments import Experiment, Run, expand
+from frugalvit.config.images import asked_of_images, check_own_images
 from frugalvit.config.schema import merge, validate
 from frugalvit.data.mirror import find_file, find_mirror
 from frugalvit.data.view_sets import PLAIN, view_set_name
@@ -104,14 +105,15 @@ class Study:
         return ["valid"] if self.runs[run].point is not None else list(self.method_of(run).splits)
 
     @property
-    def adaptive_splits(self) -> list[str]:
-        """Folders of splits that adaptive experiments go by."""
-        return sorted({self.splits_of(run) for run in self.adaptive_runs})
+    def used_splits(self) -> list[str]:
+        """Folders of splits that experiments go by."""
+        return sorted({experiment.splits for experiment in self.experiments.values()})
 
     @property
     def measured_splits(self) -> list[str]:
         """Folders of the splits whose images time is measured on."""
-        return self.adaptive_splits or [self.splits_of(run) for run in self.final_runs[:1]]
+        adaptive = {self.splits_of(run) for run in self.adaptive_runs}
+        return sorted(adaptive or self.used_splits[:1])
 
     def network_of(self, run: str) -> str:
         """Name of the table of cost of the network that a plain run shares with others."""
@@ -174,10 +176,10 @@ class Study:
 
 
 def load_study(config: dict) -> Study:
-    """Validate and expand a configuration.
+    """Validate and expand a configuration; count the images of a folder.
 
     Raises:
-        ConfigError: one line that names the key and the remedy.
+        ConfigError, DataError: one line that names the key and the remedy.
     """
     config = validate(copy.deepcopy(config))
     for part, key in ((config["dataset"], "path"), (config["base"], "file")):
@@ -218,6 +220,8 @@ def load_study(config: dict) -> Study:
                 f"figures.experiments[{index}]: no experiment '{name}'; "
                 f"use one of: {', '.join(experiments)}"
             )
+    asked = asked_of_images(experiments, config["evaluation"])
+    check_own_images(next(iter(datasets.values())), split_sets, asked)
     return Study(
         name=config["study"],
         config=config,

@@ -1,7 +1,6 @@
 """Folders of images in the ImageFolder layout: one folder a class, with or without splits."""
 
 import hashlib
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -9,8 +8,6 @@ from pathlib import Path
 
 from frugalvit.data.items import SUFFIXES, Item, Listing, is_hidden
 from frugalvit.errors import DataError
-
-log = logging.getLogger(__name__)
 
 _SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLIT_FOLDERS |= {"valid": "valid", "val": "valid", "validation": "valid"}
@@ -23,7 +20,7 @@ def list_folder(root: str | Path) -> Listing:
     `val` and `validation` mean valid, `training` train, `testing` test. Classes are the union over
     the splits, sorted by folder name; a class's images may lie in further folders. Hidden files are
     skipped; other files that are no images are counted. These, and images that lie in no class
-    folder, are told in the log.
+    folder, are told in the listing's `notes`.
 
     Raises:
         DataError: the folder is missing or holds no images.
@@ -55,31 +52,31 @@ def list_folder(root: str | Path) -> Listing:
             "<class>/<image>"
         )
     if kinds:
-        log.warning("files that are no images, or none that can be read, are left out: %s", kinds)
-    _tell_left_out(root, splits)
+        listing.notes.append(
+            f"files that are no images, or none that can be read, are left out: {kinds}"
+        )
+    listing.notes += _left_out(root, splits)
     populated = {item.class_key for item in listing.items}
     listing.empty_classes = sorted(classes - populated)
     listing.class_names = {key: key for key in sorted(populated)}
     return listing
 
 
-def _tell_left_out(root: Path, splits: dict[str, Path]) -> None:
-    """Say which images belong to no class, and which folders to no split."""
+def _left_out(root: Path, splits: dict[str, Path]) -> list[str]:
+    """Which images belong to no class, and which folders to no split."""
+    notes = []
     for folder in (root, *splits.values()):
         loose = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
         loose = sorted(name for name in loose if not is_hidden(name))
         if loose:
             lie = f"{len(loose)} images lie" if len(loose) > 1 else "an image lies"
-            log.warning(
-                "%s: %s in no class folder and %s left out: %s",
-                folder, lie, "are" if len(loose) > 1 else "is", ", ".join(loose[:_SHOWN]),
-            )  # fmt: skip
+            are, named = "are" if len(loose) > 1 else "is", ", ".join(loose[:_SHOWN])
+            notes.append(f"{folder}: {lie} in no class folder and {are} left out: {named}")
     beside = [path.name for path in _folders(root) if path not in splits.values()] if splits else []
     if beside:
-        log.warning(
-            "%s: beside %s these folders are left out: %s",
-            root, ", ".join(path.name for path in splits.values()), ", ".join(beside[:_SHOWN]),
-        )  # fmt: skip
+        known, named = ", ".join(path.name for path in splits.values()), ", ".join(beside[:_SHOWN])
+        notes.append(f"{root}: beside {known} these folders are left out: {named}")
+    return notes
 
 
 def descend(root: Path) -> Path:

@@ -39,6 +39,7 @@ class Listing:
     ignored_files: int = 0  # neither hidden nor an image
     empty_classes: list[str] = field(default_factory=list)  # class folders without an image
     unnamed_classes: list[str] = field(default_factory=list)  # keys that class_names lacks
+    notes: list[str] = field(default_factory=list)  # on files that were left out, a line each
 
 
 def is_hidden(name: str) -> bool:

@@ -5,11 +5,20 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from frugalvit.words import SPLIT_NAMES
-from frugalvit.errors import ConfigError, DataError
+from frugalvit.errors import ConfigError, DataError, FrugalError
 
 COLUMNS = ["id", "split", "source_split", "label", "class_name"]
 PARTS = ("train", "valid", "calibration", "test")  # what an image can be assigned to, if used
 _SWAPPED = {"train": "test", "test": "train"}
+SHARES = [n / 10 for n in range(1, 10)]  # tried in place of one that divides too little
+
+
+class _TooFew(Exception):
+    """A division leaves a set, or a class, with too few images."""
+
+    def __init__(self, kind: type[FrugalError], key: str, share: str, problem: str):
+        super().__init__(problem)
+        self.kind, self.key, self.share, self.problem = kind, key, share, problem
 
 
 def require_classes(index: pd.DataFrame) -> None:
@@ -21,8 +30,8 @@ def require_classes(index: pd.DataFrame) -> None:
     if index["label"].nunique() < 2:
         names = ", ".join(index["class_name"].unique()) or "none"
         raise DataError(
-            f"the dataset has fewer than two classes ({names}); a dataset is a folder of class "
-            "folders: is dataset.path one level too high or too low?"
+            f"dataset: fewer than two classes ({names}); a dataset is a folder of class folders: is "
+            "dataset.path one level too high or too low?"
         )
 
 
@@ -44,9 +53,44 @@ def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
         `id, split, source_split, label, class_name`, in the order of the index.
 
     Raises:
-        ConfigError: the source has no images for a split that the mode takes from it.
+        ConfigError: the source has no images for a split that the mode takes from it, or a share
+            leaves too few; the message names a share that works with these images, if any does.
         DataError: a class is too small to be divided by strata.
     """
+    try:
+        return _assigned(index, splits)
+    except _TooFew as error:
+        remedy = _remedy(index, splits, error)
+        raise error.kind(f"{error.key}: {error.problem}; {remedy}") from None
+
+
+def _remedy(index: pd.DataFrame, splits: dict, error: _TooFew) -> str:
+    """What works with these images, tried: another share, or classes divided as it falls."""
+    name, _, of_calibration = error.share.partition(".")
+    old = splits[name][of_calibration] if of_calibration else splits[name]
+    ways = ["add images"]
+    for share in sorted(SHARES, key=lambda share: abs(share - old)):
+        value = splits[name] | {of_calibration: share} if of_calibration else share
+        if share != old and _works(index, splits | {name: value}):
+            ways.append(f"write splits.{error.share}: {share:g}")
+            break
+    if error.kind is DataError:
+        ways[0] += " (three are the least without a test folder)"
+        ways.append("leave the class out (dataset.classes)")
+    if splits["stratify"] and _works(index, splits | {"stratify": False}):
+        ways.append("set splits.stratify: false")
+    return f"{', '.join(ways[:-1])} or {ways[-1]}" if ways[1:] else ways[0]
+
+
+def _works(index: pd.DataFrame, splits: dict) -> bool:
+    try:
+        _assigned(index, splits)
+    except (_TooFew, FrugalError):
+        return False
+    return True
+
+
+def _assigned(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
     split = index["split"].copy()
     if splits["swap_train_test"]:
         if not (split == "test").any():
@@ -57,21 +101,20 @@ def assign(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
     if not (split == "train").any():
         raise DataError("the dataset has no training images; add some to its train folder")
     if not (split == "test").any():
-        key = "splits.test_fraction"
-        split = _divide(index, split, ("train", "test"), 1 - splits["test_fraction"], splits, key)
+        share = "test_fraction"
+        split = _divide(index, split, ("train", "test"), 1 - splits[share], splits, share)
     if splits["mode"] == "fraction":
         split = split.replace({"valid": "unused"})
-        key = "splits.fraction"
-        split = _divide(index, split, ("train", "valid"), splits["fraction"], splits, key)
+        share = "fraction"
+        split = _divide(index, split, ("train", "valid"), splits[share], splits, share)
     elif not (split == "valid").any():
         raise ConfigError(
             "splits.mode: 'official' but this dataset has no validation images; set splits.mode: "
             "fraction"
         )
     if calibration := splits["calibration"]:
-        key = "splits.calibration.fraction"
-        parts = (calibration["from"], "calibration")
-        split = _divide(index, split, parts, 1 - calibration["fraction"], splits, key)
+        parts, share = (calibration["from"], "calibration"), "calibration.fraction"
+        split = _divide(index, split, parts, 1 - calibration["fraction"], splits, share)
     assigned = pd.DataFrame(
         {
             "id": index["id"],
@@ -90,20 +133,21 @@ def _divide(
     parts: tuple[str, str],
     fraction: float,
     splits: dict,
-    key: str,
+    share: str,
 ) -> pd.Series:
-    """Keep `fraction` of the first part's images, move the others to the second part."""
+    """Keep `fraction` of the first part's images, move the others to the second part.
+
+    `share` is the key under `splits` that says how many.
+    """
     old, new = parts
     images = index[split == old]
     unit, label = _units(images)
     kept = round(fraction * len(label))
     if not 0 < kept < len(label):
-        raise ConfigError(
-            f"{key}: {len(label)} {SPLIT_NAMES[old]} images or groups leave one set empty; change it or "
-            "add images"
-        )
+        problem = f"{len(label)} {SPLIT_NAMES[old]} images or groups leave one set empty"
+        raise _TooFew(ConfigError, f"splits.{share}", share, problem)
     if splits["stratify"]:
-        _check_strata(images, label, min(kept, len(label) - kept), key, SPLIT_NAMES[old])
+        _check_strata(images, label, min(kept, len(label) - kept), share, SPLIT_NAMES[old])
     _, moved = train_test_split(
         np.arange(len(label)),
         train_size=kept,
@@ -130,19 +174,17 @@ def _units(images: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_strata(
-    images: pd.DataFrame, label: np.ndarray, smaller: int, key: str, old: str
+    images: pd.DataFrame, label: np.ndarray, smaller: int, share: str, old: str
 ) -> None:
     """Every class needs a unit in each of the two sets."""
     labels, sizes = np.unique(label, return_counts=True)
     if sizes.min() < 2:
         name = images.loc[images["label"] == labels[sizes.argmin()], "class_name"].iloc[0]
-        raise DataError(
-            f"splits.stratify: class {name!r} has {sizes.min()} {old} image or group left to divide, "
-            "too few to be in both sets; add images (three are the least without a test folder), "
-            "leave the class out (dataset.classes) or set splits.stratify: false"
+        problem = (
+            f"class {name!r} has {sizes.min()} {old} image or group left to divide, too few to be in "
+            "both sets"
         )
+        raise _TooFew(DataError, "splits.stratify", share, problem)
     if smaller < len(labels):
-        raise ConfigError(
-            f"{key}: the smaller set would hold {smaller} images or groups of {len(labels)} "
-            "classes; add images, change it or set splits.stratify: false"
-        )
+        problem = f"the smaller set would hold {smaller} images or groups of {len(labels)} classes"
+        raise _TooFew(ConfigError, f"splits.{share}", share, problem)

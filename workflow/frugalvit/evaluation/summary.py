@@ -7,7 +7,7 @@ from frugalvit.operating_point import is_chosen
 COLUMNS = [
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "peak_memory_mb",
-    "device", "selected",
+    "device", "selected", "warning",
 ]  # fmt: skip
 COST = ("gflops", "latency_ms", "images_per_s", "params_m")
 
@@ -19,6 +19,7 @@ def summarize(
     choices: dict[str, int],
     points: pd.DataFrame,
     throughput_batch: int,
+    warnings: dict[str, str],
 ) -> pd.DataFrame:
     """One row a run and split, in the order of the runs.
 
@@ -31,11 +32,12 @@ def summarize(
         choices: experiment -> grid point that its search chose.
         points: operating points of all adaptive runs.
         throughput_batch: batch size of `images_per_s`.
+        warnings: run -> where it falls short, of `shortfalls`.
 
     Returns:
         `COLUMNS`. `device` is the one trained on. `selected` is true for the chosen point's runs,
-        false for the others of a search, empty for experiments without one; columns without a
-        meaning are empty.
+        false for the others of a search, empty for experiments without one; `warning` stands in the
+        row of the test images; columns without a meaning are empty.
     """
     used = points[is_chosen(points)].set_index(["run", "split"])
     rows = []
@@ -57,6 +59,7 @@ def summarize(
                     "peak_memory_mb": card["peak_memory_mb"],
                     "device": card["device"],
                     "selected": _selected(run, choices),
+                    "warning": warnings.get(run["run"]) if split == "test" else None,
                 }
             )
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -61,6 +61,7 @@ _FEWER = (
     "ranked, for means over other seeds do not compare: the column “against the best” has the "
     "difference on the seeds that both have.</p>"
 )
+FALLS_SHORT = "<!-- falls short -->"  # around what the report's first page repeats
 _OF_POINTS = (
     "seed", "split", "n", "accuracy", "macro_f1", "gflops", "latency_ms", "images_per_s", "params_m",
 )  # fmt: skip
@@ -69,6 +70,8 @@ body { font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; marg
 h1 { font-size: 18px; margin: 0 0 4px; }
 p { max-width: 90ch; color: #444; margin: 4px 0 12px; }
 p.few { max-width: 90ch; color: #1a1a1a; background: #fdf1e3; padding: 6px 10px; }
+p.short { color: #1a1a1a; background: #fbe6e2; border-left: 5px solid #b3261e; padding: 6px 10px; }
+tr.short td:first-child { color: #b3261e; }
 table { border-collapse: collapse; }
 th, td { padding: 4px 9px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
 th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #444; font-weight: 600; }
@@ -104,6 +107,7 @@ def draw(
     """
     runs = compared_runs(summary, shown)
     runs = runs[runs["split"] == split]
+    runs = runs.assign(warning=runs.get("warning"))  # a summary made earlier has none
     others = None if points is None else _others(runs, points[points["split"] == split])
     aside = set() if others is None else set(others["experiment"])
     runs = pd.concat([runs, others]) if aside else runs
@@ -124,6 +128,7 @@ def draw(
         # Of few images several are best.
         equal = own["accuracy"].mean() > rival["accuracy"].mean() - 1e-9
         look = "fewer" if name in fewer else "best" if equal and name not in aside else ""
+        look += " short" if own["warning"].notna().any() else ""
         rows.append(_row(name, own, look, [texts[name] for texts in against.values()]))
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     study = escape(str(summary["study"].iloc[0]))
@@ -135,7 +140,7 @@ def draw(
         "<p>Mean over seeds ± standard deviation. GFLOPs count one multiply-add as 2; latency is for "
         f"one image, throughput for a batch. Trained on: {devices}.</p>"
         f"<p>{_CHANCE}{_PAIRED if _WON in against else ''}</p>"
-        f"{_FEWER if fewer else ''}{_few(runs, split)}"
+        f"{_short(runs)}{_FEWER if fewer else ''}{_few(runs, split)}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></html>\n"
     )
 
@@ -171,6 +176,20 @@ def _few(runs: pd.DataFrame, split: str) -> str:
     )
 
 
+def _short(runs: pd.DataFrame) -> str:
+    """A paragraph with a line for each run that falls short of its source or its target."""
+    told = runs.dropna(subset=["warning"])
+    if told.empty:
+        return ""
+    lines = [
+        f"&bull; {escape(run)}: {escape(what)}" for run, what in zip(told["run"], told["warning"])
+    ]
+    return (
+        f"<p class='short'><b>&#9888; Falls short</b>{FALLS_SHORT}<br>{'<br>'.join(lines)}"
+        f"{FALLS_SHORT}</p>"
+    )
+
+
 def _compare(
     groups: dict[str, pd.DataFrame],
     best: dict[int, str],
@@ -202,7 +221,8 @@ def _compare(
 
 
 def _row(name: str, runs: pd.DataFrame, look: str, compared: list[str]) -> str:
-    cells = [escape(name), str(len(runs)), str(runs["n"].iloc[0])]
+    sign = " &#9888;" if "short" in look else ""
+    cells = [f"{escape(name)}{sign}", str(len(runs)), str(runs["n"].iloc[0])]
     for column, _, factor, digits in _SPREAD:
         values = runs[column].dropna() * factor
         spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
@@ -211,5 +231,5 @@ def _row(name: str, runs: pd.DataFrame, look: str, compared: list[str]) -> str:
     for column, _, digits in _MEAN:
         values = runs[column].dropna()
         cells.append(f"{values.mean():.{digits}f}" if len(values) else "")
-    marked = f" class='{look}'" if look else ""
+    marked = f" class='{look.strip()}'" if look else ""
     return f"<tr{marked}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

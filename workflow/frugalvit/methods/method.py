@@ -10,7 +10,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `keys.py` | `METHOD`: checks, expansion, tables, figures (a `Method`) | `config`, rules |
 | `model.py` | `adapt`, `describe`, `restore` (a `ModelPart`) | training, evaluation |
 | `objective.py` | `Objectives(model, settings, teacher)` (`training.objective`) | training |
-| `check.py` | `check(model, data, settings, how)` (a `CheckPart`), if any | the early check |
+| `check.py` | `check(model, settings, how)` (a `CheckPart`), if any | the early check of models |
 | `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
 | `points.py` | `timed(model, points, how, folder)` (a `PointsPart`), where adaptive | measuring |
 | `figures/`, `captions/` | one module and one caption a figure | plotting |
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torchvision.models import VisionTransformer
 
     from frugalvit.config.experiments import Experiment
-    from frugalvit.data.store import Store
+    from frugalvit.data.division import Division
     from frugalvit.evaluation.tested import TestedRun
     from frugalvit.operating_point import Point
 
@@ -51,6 +51,7 @@ class Entry:
     baseline: "Experiment | None"  # the one that it is compared with
     layers: int | None  # blocks of its model, where the config tells
     base_layers: int | None  # blocks of the base, where the config tells
+    architecture: dict[str, Any] | None  # of its model, where the config tells all of it
 
 
 class Look(NamedTuple):
@@ -82,6 +83,14 @@ def _always(settings: dict[str, Any]) -> bool:
     return True
 
 
+def _any_images(at: str, how: dict[str, Any], options: dict[str, Any], images: "Division") -> None:
+    return None
+
+
+def _none_missed(how: dict[str, Any], points: "pd.DataFrame") -> list[str]:
+    return []
+
+
 def _no_options(experiment: "Experiment", experiments: Mapping[str, "Experiment"]) -> dict:
     return {}
 
@@ -97,6 +106,10 @@ class Method:
     check: Callable[[Entry], dict[str, Any]] = _nothing
     """Check an entry's keys; returns how its runs are evaluated (`Experiment.evaluation`), of which
     training does not depend. Raises ConfigError, one line that names the key and the remedy."""
+    check_images: "Callable[[str, dict[str, Any], dict[str, Any], Division], None]" = _any_images
+    """Refuse what these images could never give, before anything costly. Given the experiment's key,
+    its `evaluation`, the `options` below and the images as its splits divide them. Raises ConfigError,
+    DataError: one line that names a setting which works with these images, if one does."""
     training: Callable[[dict[str, Any]], dict[str, Any]] = _no_settings
     """From an entry, what it adds to the settings that a run is trained with."""
     check_schedule: Callable[[str, list[dict]], None] = _any_schedule
@@ -117,12 +130,16 @@ class Method:
     thumbnails and metrics (`untimed` -> `untimed_points.csv` where adaptive)."""
     measured: tuple[str, ...] = ()  # of `tables`, what measuring reads besides `untimed`
     splits: tuple[str, ...] = ("valid", "test")  # that an evaluation answers
-    options: tuple[str, ...] = ()  # keys of the study's `evaluation` that its evaluation reads
+    options: tuple[str, ...] = ()
+    """Keys of the study's `evaluation` that its evaluation reads, and `check_images`."""
     figures: Sequence[Figure] = ()
     figure_options: Callable[["Experiment", Mapping[str, "Experiment"]], dict[str, Any]] = (
         _no_options
     )
     """From an experiment and those shown, what its figures and captions ask of the configuration."""
+    missed: "Callable[[dict[str, Any], pd.DataFrame], list[str]]" = _none_missed
+    """From an experiment's `evaluation` and a run's rows of operating points, which targets the run
+    missed, a phrase each."""
     targets: tuple[str, ...] = ()  # settings of points that are aimed at, not part of a curve
     masked: tuple[str, ...] = ()  # settings that compute what another point leaves out
     values: Mapping[str, str] = field(default_factory=dict)
@@ -191,50 +208,19 @@ class PointsPart(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class CheckedData:
-    """What an early check knows of an experiment's images."""
-
-    experiment: str
-    store: "Store"
-    assignments: "pd.DataFrame"
-    options: dict[str, Any]  # `Method.options` of the study's `evaluation`
-
-    @property
-    def at(self) -> str:
-        """The experiment's key."""
-        return f"experiments.{self.experiment}"
-
-    @property
-    def num_classes(self) -> int:
-        """Of the study."""
-        return len(self.store.class_names)
-
-    def ids(self, split: str) -> list[str]:
-        """Images of a split."""
-        return self.assignments.loc[self.assignments["split"] == split, "id"].tolist()
-
-    def groups(self, split: str) -> list[str]:
-        """Origin of each image of a split; empty for an image on its own."""
-        return self.store.groups(self.ids(split))
-
-
 class CheckPart(Protocol):
-    """`check.py`: what can be refused before anything trains."""
+    """`check.py`: what can be refused as soon as there is a base, before anything trains."""
 
     @staticmethod
-    def check(
-        model: "nn.Module", data: CheckedData, settings: dict[str, Any], how: dict[str, Any]
-    ) -> None:
-        """Refuse what these images, or this base, could never give.
+    def check(model: "nn.Module", settings: dict[str, Any], how: dict[str, Any]) -> None:
+        """Refuse what this base could never give.
 
         Args:
-            model: as a run begins with it.
-            data: of the experiment.
+            model: as a run begins with it, with a head for the study's classes.
             settings: that decide the model's shape.
             how: the experiment's `evaluation`.
 
         Raises:
-            ConfigError, DataError: one line with the whole key.
+            ConfigError: one line; its key lacks the experiment, which the caller adds.
         """
         ...

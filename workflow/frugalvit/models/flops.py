@@ -6,9 +6,10 @@ torch's own `FlopCounterMode`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def num_tokens(architecture: Mapping[str, Any]) -> int:
@@ -30,7 +31,7 @@ def block_flops(architecture: Mapping[str, Any], tokens: Any) -> dict[str, Any]:
 def flops_by_part(
     architecture: Mapping[str, Any],
     num_classes: int,
-    tokens_per_block: Sequence[int] | Sequence[Tensor] | None = None,
+    tokens_per_block: "Sequence[int] | Sequence[Tensor] | None" = None,
 ) -> dict[str, Any]:
     """FLOPs per image of every part: `patch_embedding`, `block 1` …, `head`.
 
@@ -55,7 +56,7 @@ def flops_by_part(
 def vit_flops(
     architecture: Mapping[str, Any],
     num_classes: int,
-    tokens_per_block: Sequence[int] | Sequence[Tensor] | None = None,
+    tokens_per_block: "Sequence[int] | Sequence[Tensor] | None" = None,
 ) -> Any:
     """GFLOPs per image, all parts of `flops_by_part` together: a number, or `[images]` of them."""
     return sum(flops_by_part(architecture, num_classes, tokens_per_block).values()) / 1e9

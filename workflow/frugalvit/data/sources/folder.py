@@ -43,4 +43,4 @@ def stamp(dataset: Dataset) -> str:
     return listing_digest(Path(dataset["path"]).expanduser()) if dataset["path"] else ""
 
 
-SOURCE = Source(fetch=fetch, list=list_user_folder, check=check, stamp=stamp)
+SOURCE = Source(fetch=fetch, list=list_user_folder, check=check, stamp=stamp, local=True)

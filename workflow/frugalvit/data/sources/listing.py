@@ -32,10 +32,28 @@ def download(dataset: dict, raw: str | Path, mirror: str | Path | None = None) -
 
 
 def list_items(dataset: dict, raw: str | Path) -> Listing:
-    """List a downloaded dataset's images with their labels, sorted by split, label and file.
+    """List a downloaded dataset's images as `listed` does, and say in the log what was found."""
+    listing = listed(dataset, raw)
+    for note in listing.notes:
+        log.warning("%s", note)
+    counts = Counter(item.split for item in listing.items)
+    log.info(
+        "%s: %d classes, %s; %d files that are no images left aside",
+        dataset["name"],
+        len(listing.class_names),
+        ", ".join(f"{counts[split]} {split}" for split in SPLITS),
+        listing.ignored_files,
+    )
+    if listing.empty_classes:
+        log.info("class folders without images: %s", ", ".join(listing.empty_classes))
+    return listing
+
+
+def listed(dataset: dict, raw: str | Path) -> Listing:
+    """A downloaded dataset's images with their labels, sorted by split, label and file.
 
     Applies `class_names`, `classes` and `limit_per_class`. Labels count from 0 over the classes
-    that are kept, in the order of the source.
+    that are kept, in the order of the source. A source that is `local` needs no download for it.
 
     Raises:
         ConfigError: `dataset.classes` or `dataset.class_names` names what is not there.
@@ -47,16 +65,6 @@ def list_items(dataset: dict, raw: str | Path) -> Listing:
         _name_classes(listing, _read_names(dataset["class_names"], [*folders, raw]))
     _keep_classes(listing, dataset["classes"])
     listing.items = _labelled(listing, dataset["limit_per_class"])
-    counts = Counter(item.split for item in listing.items)
-    log.info(
-        "%s: %d classes, %s; %d files that are no images left aside",
-        dataset["name"],
-        len(listing.class_names),
-        ", ".join(f"{counts[split]} {split}" for split in SPLITS),
-        listing.ignored_files,
-    )
-    if listing.empty_classes:
-        log.info("class folders without images: %s", ", ".join(listing.empty_classes))
     return listing
 
 

@@ -39,3 +39,6 @@ class Source:
     messages, and the mirror. Raises ConfigError."""
     stamp: Callable[[Dataset], str] = _no_stamp
     """Checksum that changes with files of the user's own, so that what depends on them reruns."""
+    local: bool = False
+    """Whether `list` looks at the user's own files where they lie and needs nothing fetched: their
+    number is then checked before anything runs."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.avit.figures import FIGURES
+from frugalvit.methods.avit.reachable import check_halting, check_images, missed
 from frugalvit.methods.method import PLAIN, Entry, Look, Method
 from frugalvit.words import heads_alone
 
@@ -12,7 +13,14 @@ from frugalvit.words import heads_alone
 PRESETS = {"paper": (5.0, -10.0), "official": (10.0, -30.0), "student": (5.0, -10.0)}
 # Of the keys of halting, those that training does not depend on.
 INFERENCE = ("inference_eps",)
-EVALUATION = ("eps", "inference_eps", "alpha_distribution", "expected_depth", "depth_std")
+EVALUATION = (
+    "eps",
+    "inference_eps",
+    "alpha_distribution",
+    "expected_depth",
+    "depth_std",
+    "target_gflops",
+)
 
 
 def training(raw: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +49,11 @@ def check(entry: Entry) -> dict[str, Any]:
         raise ConfigError(
             f"{at}.halting.expected_depth: {depth:g}, but the model has {layers} blocks; use less"
         )
+    if entry.architecture:
+        try:
+            check_halting(halting, entry.architecture, 0)
+        except ConfigError as error:
+            raise ConfigError(f"{at}.{error}") from None
     if halting["eps"] in halting["inference_eps"]:
         raise ConfigError(
             f"{at}.halting.inference_eps: {halting['eps']:g} is eps itself; remove it"
@@ -79,6 +92,8 @@ METHOD = Method(
     summary="tokens halt",
     look=Look("A-ViT, packed", "A-ViT", "s", "#D55E00"),
     check=check,
+    check_images=check_images,
+    missed=missed,
     training=training,
     check_schedule=check_schedule,
     distils=distils,

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from frugalvit.errors import ConfigError
 from frugalvit.methods.avit.model import AViT, Halted, target_distribution, tokens_per_block
 from frugalvit.models.backbone import architecture_of
-from frugalvit.models.flops import num_tokens, vit_flops
+from frugalvit.models.flops import vit_flops
 from frugalvit.training.objective import Classification, Objective
 from frugalvit.training.parallel import Share
 from frugalvit.words import heads_alone
@@ -138,33 +137,6 @@ class HaltingClassification:
             f"  {measures['gflops']:.4g} GFLOPs an image{aim}, ponder {measures['ponder']:.2f}, "
             f"alpha_ponder {self.weights['alpha_ponder']:.3g}"
         ]
-
-
-def check_halting(halting: dict[str, Any], architecture: dict[str, Any], num_classes: int) -> None:
-    """Refuse what no training could reach on this backbone.
-
-    Args:
-        halting: the run's settings: `target_gflops`, `expected_depth`.
-        architecture: the backbone's.
-        num_classes: of the head.
-
-    Raises:
-        ConfigError: a target that the model meets without halting, or cannot meet at all, or an
-            expected depth beyond the blocks. The message lacks the experiment.
-    """
-    target, depth = halting["target_gflops"], halting["expected_depth"]
-    layers = architecture["num_layers"]
-    if depth and depth > layers:
-        raise ConfigError(f"halting.expected_depth: {depth:g}, but the base has {layers} blocks")
-    if target is None:
-        return
-    full = vit_flops(architecture, num_classes)
-    least = vit_flops(architecture, num_classes, [num_tokens(architecture)])
-    if not least < target < full:
-        raise ConfigError(
-            f"halting.target_gflops: {target:g}, but an image costs {least:.4g} GFLOPs where every "
-            f"token halts at once and {full:.4g} where none does; write a number between them"
-        )
 
 
 def divergence(halting: Tensor, target: Tensor) -> Tensor:

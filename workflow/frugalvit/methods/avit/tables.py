@@ -13,7 +13,6 @@ from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import encode
 from frugalvit.data.views import centre_crop
-from frugalvit.errors import ConfigError
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.avit.model import AViT, target_distribution
 from frugalvit.methods.avit.points import models
@@ -163,20 +162,6 @@ def depth_by_box(depths: Tensor, boxes: np.ndarray) -> dict[str, float | int | N
         "depth_outside": float(np.mean(outside)) if outside else None,
         "boxed": len(inside),
     }
-
-
-def check_indices(indices: Sequence[int] | None, images: int) -> None:
-    """Refuse positions that a test split of so many images lacks.
-
-    Raises:
-        ConfigError: names the key.
-    """
-    for place, index in enumerate(indices or ()):
-        if index >= images:
-            raise ConfigError(
-                f"evaluation.depth_images[{place}]: {index}, but there are {images} test images; "
-                f"use 0 to {images - 1}"
-            )
 
 
 def chosen_images(depths: Tensor, indices: Sequence[int] | None) -> list[int]:

@@ -13,63 +13,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from torch import Tensor
 
-from frugalvit.errors import DataError
 from frugalvit.methods.early_exit.criteria import LEAST_PATIENCE
 from frugalvit.operating_point import NEVER
 
-MINIMUM_IMAGES = 50
-MINIMUM_FITTING = 20  # of them, to fit one number an exit
 COLDEST, HOTTEST = 0.05, 20.0
-REMEDY = "raise splits.calibration.fraction or add images"
-
-
-def unit_numbers(groups: Sequence[str]) -> list[int]:
-    """The unit of each image: images of one group share a unit, an image without one is its own."""
-    seen: dict[str | int, int] = {}
-    return [seen.setdefault(group or position, len(seen)) for position, group in enumerate(groups)]
-
-
-def split_calibration(
-    groups: Sequence[str], certify: float, seed: int
-) -> tuple[list[int], list[int]]:
-    """Divide calibration images: some fit temperatures, the others certify risk.
-
-    A certificate needs images that had no part in what it certifies. Groups stay whole.
-
-    Args:
-        groups: the group of each image; empty for an image on its own.
-        certify: share of the groups that certify, from 0 to below 1.
-        seed: of the draw.
-
-    Returns:
-        Ascending positions of the images that fit, and of those that certify.
-
-    Raises:
-        DataError: fewer than `MINIMUM_IMAGES` images, fewer than `MINIMUM_FITTING` to fit, or too
-            few groups for two parts.
-    """
-    if len(groups) < MINIMUM_IMAGES:
-        raise DataError(
-            f"splits.calibration.fraction: gives {len(groups)} calibration images, but at least "
-            f"{MINIMUM_IMAGES} are needed: {REMEDY}"
-        )
-    units = np.array(unit_numbers(groups))
-    count = int(units.max()) + 1
-    certifying = round(certify * count)
-    if certifying == count or (certify > 0 and certifying == 0):
-        raise DataError(
-            f"splits.calibration.fraction: gives {count} group{'s' * (count > 1)} of calibration "
-            f"images, too few to set {certify:g} of them apart for the risk guarantee: {REMEDY}"
-        )
-    chosen = np.random.default_rng(seed).permutation(count)[:certifying]
-    certifies = np.isin(units, chosen)
-    if (fitting := int((~certifies).sum())) < MINIMUM_FITTING:
-        raise DataError(
-            f"splits.calibration.fraction: leaves {fitting} of {len(groups)} calibration images to "
-            f"fit temperatures, but at least {MINIMUM_FITTING} are needed: lower calibration.certify, "
-            f"{REMEDY}"
-        )
-    return np.flatnonzero(~certifies).tolist(), np.flatnonzero(certifies).tolist()
 
 
 def fit_temperatures(logits: Tensor, labels: Tensor) -> Tensor:

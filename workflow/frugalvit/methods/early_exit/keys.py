@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from frugalvit.errors import ConfigError
+from frugalvit.methods.early_exit.enough import check_images
 from frugalvit.methods.early_exit.figures import FIGURES
 from frugalvit.methods.method import PLAIN, Entry, Look, Method
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from frugalvit.config.experiments import Experiment
 
 # What training depends on; a new target must not train anew.
 TRAINING = ("exits", "exit_head", "depth_power", "distillation")
+TARGETS = ("budget", "drop", "risk")
 EVALUATION = ("criterion", "calibration", "targets", "choose", "curve")
 
 
@@ -83,6 +87,18 @@ def pooled_heads(settings: dict[str, Any]) -> bool:
     return "conv" not in settings["exit_head"].values()
 
 
+def missed(how: dict[str, Any], points: "pd.DataFrame") -> list[str]:
+    """Targets for which the full model had to be taken; see `Method.missed`."""
+    from frugalvit.operating_point import NEVER, points_of  # pandas, not needed to configure
+
+    asked = points[points["setting"].isin(TARGETS) & (points["split"] == "test")]
+    return [
+        f"target {point.name} not reached: {point.note}"
+        for point in points_of(asked)
+        if point.threshold == NEVER
+    ]
+
+
 def figure_options(
     experiment: "Experiment", experiments: Mapping[str, "Experiment"]
 ) -> dict[str, Any]:
@@ -100,6 +116,8 @@ METHOD = Method(
     summary="heads after blocks, at which easy images leave",
     look=Look("early exits", "early exits", "o", "#0072B2"),
     check=check,
+    check_images=check_images,
+    missed=missed,
     training=training,
     head_phases=("heads", "exits"),
     pooled_heads=pooled_heads,
@@ -115,5 +133,5 @@ METHOD = Method(
     splits=("calibration", "valid", "test"),
     figures=FIGURES,
     figure_options=figure_options,
-    targets=("full", "budget", "drop", "risk"),
+    targets=("full", *TARGETS),
 )

@@ -12,23 +12,18 @@ Calibration and later groups are taken to be drawn alike.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from frugalvit.errors import ConfigError
-from frugalvit.methods.early_exit.calibration import unit_numbers
 from frugalvit.methods.early_exit.criteria import LEAST_PATIENCE, first_exits
+from frugalvit.methods.early_exit.enough import STAKES, check_epsilon, unit_numbers
 from frugalvit.operating_point import NEVER
 
 GRID_STEPS = 200
 SUREST, LEAST_SURE = 14.0, -6.0  # logits of the scores between which the grid lies
-# Bets, as shares of the largest that cannot lose more than everything. The whole needs the fewest
-# images where exits do no harm at all; the smaller ones survive the harms that epsilon allows.
-STAKES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
 @dataclass(frozen=True)
@@ -59,42 +54,6 @@ def threshold_grid(criterion: str, exits: int) -> list[float]:
         return [float(count) for count in range(exits - 1, LEAST_PATIENCE - 1, -1)]
     logits = np.linspace(SUREST, LEAST_SURE, GRID_STEPS)
     return [*(1 / (1 + np.exp(-logits))).tolist(), 0.0]
-
-
-def minimum_groups(epsilon: float, delta: float) -> int:
-    """Fewest groups that show `epsilon` at `delta` when not one of them loses anything."""
-
-    growth = 1 + STAKES * epsilon / (1 - epsilon)
-    enough = math.ceil(math.log(len(STAKES) / delta) / math.log(growth.max()))  # by one gambler
-    return bisect_left(
-        range(enough), 1 / delta, lo=1, key=lambda n: float(np.mean(growth**n)) * (1 + 1e-12)
-    )
-
-
-def check_epsilon(groups: Sequence[str], epsilon: float, delta: float, key: str) -> str:
-    """Refuse an epsilon that these images could not show even if none lost anything.
-
-    Args:
-        groups: of the certifying images, as `certify` takes them.
-        epsilon: largest drop of accuracy.
-        delta: probability that the promise fails.
-        key: of epsilon in the configuration, for the message.
-
-    Returns:
-        What is counted, in words.
-
-    Raises:
-        ConfigError: too few of them.
-    """
-    n = len(set(unit_numbers(groups)))
-    kind = "groups of certifying images" if n < len(groups) else "certifying images"
-    needed = minimum_groups(epsilon, delta)
-    if n < needed:
-        raise ConfigError(
-            f"{key}: {epsilon:g} cannot be shown with {n} {kind}: at least {needed} are needed; "
-            f"raise epsilon, delta or splits.calibration.fraction"
-        )
-    return kind
 
 
 def p_value(losses: np.ndarray, epsilon: float) -> float:
@@ -147,7 +106,7 @@ def certify(
         key: of epsilon in the configuration, for messages.
 
     Raises:
-        ConfigError: so few groups could not show `epsilon` even if none lost anything.
+        TooFewImages: so few groups could not show `epsilon` even if none lost anything.
     """
     units = np.array(unit_numbers(groups))
     n = int(units.max(initial=-1)) + 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from frugalvit.methods.early_exit.calibration import fit_temperatures, split_calibration
+from frugalvit.methods.early_exit.calibration import fit_temperatures
 from frugalvit.methods.early_exit.choosing import (
     Costs,
     budget_point,
@@ -17,7 +17,8 @@ from frugalvit.methods.early_exit.choosing import (
     risk_point,
 )
 from frugalvit.methods.early_exit.criteria import CRITERIA, score_exits
-from frugalvit.methods.early_exit.risk import certify, check_epsilon, threshold_grid
+from frugalvit.methods.early_exit.enough import certify_share, risk_key, split_calibration
+from frugalvit.methods.early_exit.risk import certify, threshold_grid
 from frugalvit.operating_point import Point
 
 
@@ -34,24 +35,6 @@ class Calibration:
     def deployed(self) -> Point:
         """The point in use."""
         return next(point for point in self.points if point.chosen)
-
-
-def check_targets(experiment: str, how: dict, groups: Sequence[str]) -> None:
-    """Refuse targets that these calibration images could never show, before anything trains.
-
-    Args:
-        experiment: its name.
-        how: its `exits` settings.
-        groups: of the calibration images, as `split_calibration` takes them.
-
-    Raises:
-        ConfigError: too small an epsilon.
-        DataError: too few images.
-    """
-    _, certifying = split_calibration(groups, _certify_share(how), _seed(how))
-    kept = [groups[place] for place in certifying]
-    for index, target in enumerate(how["targets"]["risk"]):
-        check_epsilon(kept, target["epsilon"], target["delta"], _risk_key(experiment, index))
 
 
 def calibrate(
@@ -73,9 +56,10 @@ def calibrate(
         costs: of the exits.
 
     Raises:
-        ConfigError, DataError: as `check_targets`.
+        TooFewImages: as `enough.check_targets`.
     """
-    fitting, certifying = split_calibration(groups, _certify_share(how), _seed(how))
+    seed = how["calibration"]["seed"]
+    fitting, certifying = split_calibration(groups, certify_share(how), seed)
     temperatures = fit_temperatures(logits[fitting], labels[fitting])
     criterion, targets = how["criterion"], how["targets"]
     points = [full_point(criterion)]
@@ -96,8 +80,8 @@ def calibrate(
             target["epsilon"],
             target["delta"],
             threshold_grid(criterion, len(costs.blocks)),
-            _seed(how),
-            key=_risk_key(experiment, index),
+            seed,
+            key=risk_key(f"experiments.{experiment}", index),
         )
         points.append(risk_point(certificate, criterion, logits, temperatures, costs))
     deployed = next(place for place, point in enumerate(points) if point.setting == how["choose"])
@@ -105,16 +89,3 @@ def calibrate(
     for each in CRITERIA:
         points += curve_points(each, how["curve"], logits, temperatures, costs)
     return Calibration(torch.as_tensor(temperatures), points, len(fitting), len(certifying))
-
-
-def _certify_share(how: dict) -> float:
-    """Nothing is kept apart for a promise that nobody asked for."""
-    return how["calibration"]["certify"] if how["targets"]["risk"] else 0.0
-
-
-def _seed(how: dict) -> int:
-    return how["calibration"]["seed"]
-
-
-def _risk_key(experiment: str, index: int) -> str:
-    return f"experiments.{experiment}.targets.risk[{index}].epsilon"

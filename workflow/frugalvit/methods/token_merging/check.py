@@ -4,14 +4,9 @@ from typing import Any
 
 from torchvision.models import VisionTransformer
 
-from frugalvit.errors import within
-from frugalvit.methods.method import CheckedData
 from frugalvit.methods.token_merging.points import models
 
 
-def check(
-    model: VisionTransformer, data: CheckedData, settings: dict[str, Any], how: dict[str, Any]
-) -> None:
+def check(model: VisionTransformer, settings: dict[str, Any], how: dict[str, Any]) -> None:
     """Make the model of each point; see `methods.method.CheckPart`."""
-    with within(data.at):
-        models(model, how)
+    models(model, how)

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from frugalvit.errors import WeightsError
-from frugalvit.models.backbone import ARCHITECTURE_KEYS, DEFAULT_EPS, build
+from frugalvit.models.architectures import ARCHITECTURE_KEYS
+from frugalvit.models.backbone import DEFAULT_EPS, build
 from frugalvit.models.weights.naming import detect, rename
 from frugalvit.models.weights.tensors import State
 
