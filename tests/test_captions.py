@@ -146,7 +146,7 @@ def test_captions_state_parameters():
     assert "at most 0.03 of accuracy lost with probability 0.8" in saved
     assert "*first_six*, the first 6 block(s) alone" in saved
     curves = render("learning_curves", "early")
-    assert "weighs what its share of the depth" in curves
+    assert "weighs ``(k/N)**depth_power``" in curves
     assert "It starts from the runs of frozen." in curves
 
 

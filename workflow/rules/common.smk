@@ -133,12 +133,6 @@ def splits_of(wildcards):
     return f"<results>/{STUDY.splits_of(wildcards.run)}/assignments.csv"
 
 
-def compared_runs():
-    """Runs that started from another or are compared with one, and these others."""
-    pairs = [(run["run"], run["compared"]) for run in job_params.summarized_runs(STUDY)]
-    return sorted({run for own, other in pairs if other for run in (own, other)})
-
-
 def histories_of(wildcards):
     """Histories of an experiment's search runs."""
     return expand(

@@ -19,7 +19,7 @@ A wrong key, type, range or name stops before anything runs, with one line that 
 Numbers: YAML reads `1e-3` as text; write `0.001` or `1.0e-3`.
 
 This page is made by `make config-docs` from `workflow/frugalvit/config/study.schema.yaml` and, for what
-one method alone has, from `schema.yaml` and `docs.md` in `workflow/frugalvit/methods/{method}/`.
+only one method has, from `schema.yaml` and `docs.md` in `workflow/frugalvit/methods/{method}/`.
 
 """
 SECTIONS = {

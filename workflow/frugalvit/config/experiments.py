@@ -179,7 +179,7 @@ def _check(
 
 
 def _check_own_keys(at: str, raw: dict) -> None:
-    """Refuse keys that other methods alone have."""
+    """Refuse keys that only other methods have."""
     own = method_schema(raw["method"])
     for name in registry.METHODS:
         for key in method_schema(name):

@@ -67,6 +67,12 @@ def summarized_runs(study: Study) -> list[dict[str, Any]]:
     return rows
 
 
+def compared_runs(study: Study) -> list[str]:
+    """Runs that started from another or are compared with one, and these others."""
+    pairs = [(run["run"], run["compared"]) for run in summarized_runs(study)]
+    return sorted({run for own, other in pairs if other for run in (own, other)})
+
+
 def point_identity(study: Study, run: str) -> dict[str, Any]:
     """What names the run of an operating point, and how its points are made."""
     experiment = study.experiment_of(run)

@@ -91,7 +91,7 @@ class Study:
 
     @property
     def trained_runs(self) -> list[str]:
-        """All others."""
+        """Runs that are not adopted from another run."""
         return [run for run in self.runs if self.method_of(run).trains]
 
     def twins_of(self, run: str) -> list[str]:
@@ -101,7 +101,7 @@ class Study:
         return [twin for twin in found if self.runs[twin].seed == own.seed]
 
     def tested_splits(self, run: str) -> list[str]:
-        """Splits that a run answers; validation alone in a search, which no test may guide."""
+        """Splits that a run answers; a search run only validation images, for no test may guide it."""
         return ["valid"] if self.runs[run].point is not None else list(self.method_of(run).splits)
 
     @property

@@ -1,4 +1,4 @@
-"""Small pictures inside CSV files: base64 PNG, so that galleries redraw from tables alone."""
+"""Small pictures inside CSV files: base64 PNG, so that galleries redraw from tables only."""
 
 import base64
 import io

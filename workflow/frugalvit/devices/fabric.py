@@ -1,6 +1,6 @@
 """From a granted number of GPUs to devices, a precision and a thread count.
 
-Fabric is imported here alone; other modules take it from here.
+Only this module imports Fabric; others take it from here.
 """
 
 import logging

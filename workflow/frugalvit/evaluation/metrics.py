@@ -41,7 +41,7 @@ def batch_averages(logits: Tensor, labels: Tensor, batch_size: int = 128) -> dic
     """Macro averages of each batch, averaged over batches, as one of our sources reported them.
 
     Not top-1 and no macro-F1 of the data: in a batch most classes have few images or none. Here for
-    comparison with that source's table alone.
+    comparison with that source's table only.
 
     Args:
         logits: `[images, classes]`, in any order.

@@ -23,7 +23,7 @@ def summarize(
 ) -> pd.DataFrame:
     """One row a run and split, in the order of the runs.
 
-    An adaptive run's row is its operating point in use; its others stand among the points alone.
+    An adaptive run's row is its operating point in use; the others are only in `operating_points.csv`.
 
     Args:
         study: its name.

@@ -1,4 +1,4 @@
-"""Figures and tables for people, drawn from the workflow's CSVs alone: no torch, no GPU, no weights.
+"""Figures and tables for people, drawn only from the workflow's CSVs: no torch, no GPU, no weights.
 
 One figure a file, with `draw`, which takes tables and returns a matplotlib `Figure` (or the text of
 an HTML page), and with `NEEDS` and `plot`, by which the one job of drawing knows it (`plotting`).

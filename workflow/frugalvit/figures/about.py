@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class About:
-    """Of one job of drawing.
+    """What one job of drawing is of.
 
     Attributes:
         study: its name.

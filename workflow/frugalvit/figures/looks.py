@@ -10,7 +10,7 @@ from frugalvit.operating_point import Point
 
 @dataclass(frozen=True)
 class MethodLook:
-    """Of one method; what it says of itself in its room (`methods.method.Method`)."""
+    """How figures show one method, as it says in its room (`methods.method.Method`)."""
 
     words: str  # 'early exits'
     label: str  # beside a mark

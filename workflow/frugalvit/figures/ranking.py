@@ -19,7 +19,7 @@ def difference_text(own: pd.Series, other: pd.Series) -> str:
 
     Args:
         own: accuracy by seed.
-        other: likewise.
+        other: the other's accuracy by seed.
     """
     points = ((own - other) * 100).dropna()
     if points.empty:
@@ -37,7 +37,7 @@ def non_dominated(cost: pd.DataFrame, accuracy: pd.DataFrame, less: bool = True)
 
     Args:
         cost: a row a point, a column a seed; NaN where that seed has no such point.
-        accuracy: likewise.
+        accuracy: a row a point, a column a seed.
         less: whether less of `cost` is better.
     """
     x = cost.to_numpy(dtype=float) * (1 if less else -1)

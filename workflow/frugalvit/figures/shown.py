@@ -45,7 +45,7 @@ class Job:
 
     @property
     def modules(self) -> list[str]:
-        """That draw."""
+        """The modules that draw."""
         return sorted({figure.module for figure in self.figures})
 
     @property

@@ -16,7 +16,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `figures/`, `captions/` | one module and one caption a figure | plotting |
 
 A part imports what it needs; no method imports another. Code in one part reruns only the jobs that
-load that part, of this method's runs alone.
+load that part, and only those of this method's runs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -117,7 +117,7 @@ class Method:
     distils: Callable[[dict[str, Any]], bool] = _never
     """From an entry, whether its runs learn from the answers of its baseline's."""
     trains: bool = True  # else its runs are another experiment's, used in another way
-    head_phases: tuple[str, ...] = ("head",)  # words of a schedule that train heads alone
+    head_phases: tuple[str, ...] = ("head",)  # words of a schedule that train heads only
     # --- what its runs may read ---
     pooled_heads: Callable[[dict[str, Any]], bool] = _always
     """From a run's settings, whether its heads read pooled tokens, which are cached."""

@@ -69,8 +69,8 @@ def attend_to(
     Args:
         attention: a block's.
         query: as `query_key_value` gives it, `[batch, tokens, heads, head_dim]`.
-        key: likewise.
-        value: likewise.
+        key: of the same shape.
+        value: of the same shape.
         mask: bool, where attention may go, or float, what is added to the scores; broadcasts to
             `[batch, heads, tokens, tokens]`.
     """

@@ -58,7 +58,7 @@ def on_features(model: nn.Module) -> nn.Module:
 
 
 def on_images(model: nn.Module) -> nn.Module:
-    """The module that reads images in the model's place while heads alone train."""
+    """The module that reads images in the model's place while only heads train."""
     return model.on_images() if isinstance(model, Adapted) else model
 
 

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def image_sets(
     store: Store, ids: list[str], preprocessing: dict, views: int, augment: dict, seed: int
 ) -> list[ImageSet]:
-    """One `ImageSet` a view: the plain view alone, or `views` augmented ones."""
+    """One `ImageSet` a view: only the plain view, or `views` augmented ones."""
     if not views or not augment:
         return [ImageSet(store, ids, preprocessing)]
     sets = []

@@ -1,6 +1,6 @@
 """Which part of the backbone a phase of a schedule trains, and how fast.
 
-`train` is what a phase says: `head` (the classifier alone), `heads` (the classifier and what a model
+`train` is what a phase says: `head` (only the classifier), `heads` (the classifier and what a model
 has besides its backbone), one such part of its own (`exits`), `all`, or `{"blocks": k}` (the last k
 blocks, the final norm and all heads). Parts are those of `models.backbone.parameter_part`.
 """

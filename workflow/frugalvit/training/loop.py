@@ -71,7 +71,7 @@ class Trainer:
 
     The same settings, data and machine give the same weights to the bit on a CPU, also when the
     process is killed after any epoch and started again: every random number is drawn from the
-    seed and the epoch alone.
+    seed and the epoch only.
     """
 
     model: nn.Module  # built from the base with fresh heads, after the run's seed was set

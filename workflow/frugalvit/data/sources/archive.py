@@ -57,7 +57,7 @@ def _is_url(path: str) -> bool:
 
 
 def check(dataset: Dataset, key: str, mirror: str | None) -> None:
-    """A path, and a file there or in the mirror; of an address the checksum."""
+    """Check that `path` names a file, there or in the mirror, and that an address has a checksum."""
     path = dataset["path"]
     if not path:
         raise ConfigError(f"{key}.path: missing; source archive needs the path of its archive")
@@ -68,7 +68,7 @@ def check(dataset: Dataset, key: str, mirror: str | None) -> None:
 
 
 def stamp(dataset: Dataset) -> str:
-    """Of the file's size and date, where it is one of this machine."""
+    """Checksum of the file's size and date, where it lies on this machine."""
     return listing_digest(Path(dataset["path"]).expanduser()) if dataset["path"] else ""
 
 

@@ -14,7 +14,7 @@ def fetch(dataset: Dataset, raw: Path, mirror: Path | None) -> dict[str, Any]:
 
 
 def list_digits(dataset: Dataset, raw: Path) -> Listed:
-    """Draw every split's images, of the wanted classes alone."""
+    """Draw every split's images, of the wanted classes only."""
     wanted = None
     if dataset["classes"] is not None:
         names = [str(name) for name in dataset["classes"]]
@@ -44,7 +44,7 @@ def list_digits(dataset: Dataset, raw: Path) -> Listed:
 
 
 def check(dataset: Dataset, key: str, mirror: str | None) -> None:
-    """Sizes that fit the canvas, digits that exist; the canvas is drawn at its final size."""
+    """Check that digits fit the canvas and exist; the canvas is drawn at its final size."""
     digits = dataset["digits"]
     dataset["resize"] = dataset["crop"] = digits["canvas"]
     smallest, largest = digits["size"]

@@ -15,7 +15,7 @@ def fetch(dataset: Dataset, raw: Path, mirror: Path | None) -> dict[str, Any]:
 
 
 def list_user_folder(dataset: Dataset, raw: Path) -> Listed:
-    """List it where it lies."""
+    """List the folder's images where they lie."""
     root = _user_folder(dataset)
     return Listed(list_folder(root), [root])
 
@@ -30,7 +30,7 @@ def _user_folder(dataset: Dataset) -> Path:
 
 
 def check(dataset: Dataset, key: str, mirror: str | None) -> None:
-    """A path, and a folder there."""
+    """Check that `path` names a folder."""
     path = dataset["path"]
     if not path:
         raise ConfigError(f"{key}.path: missing; source folder needs the path of its folder")
@@ -39,7 +39,7 @@ def check(dataset: Dataset, key: str, mirror: str | None) -> None:
 
 
 def stamp(dataset: Dataset) -> str:
-    """Of the folder's files."""
+    """Checksum of the names, sizes and dates of the folder's files."""
     return listing_digest(Path(dataset["path"]).expanduser()) if dataset["path"] else ""
 
 

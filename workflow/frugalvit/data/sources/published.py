@@ -51,7 +51,7 @@ class Published:
 
     @property
     def source(self) -> Source:
-        """As a source."""
+        """The dataset as a `Source`."""
         return Source(fetch=self.fetch, list=self.listed)
 
     def fetch(self, dataset: Dataset, raw: Path, mirror: Path | None) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class AViT(Adapted, Leaving):
         self.halts = halts
 
     def on_images(self) -> nn.Module:
-        """The plain network: while heads alone train, no token halts."""
+        """The plain network: while only heads train, no token halts."""
         return self.backbone
 
     def scores(self, tokens: Tensor, block: int) -> Tensor:
@@ -88,7 +88,7 @@ class AViT(Adapted, Leaving):
         return vit_flops(architecture, architecture["num_classes"])
 
     def live_gflops(self, depths: Tensor) -> Tensor:
-        """GFLOPs `[images]` of live tokens alone, from depths `[images, tokens]`."""
+        """GFLOPs `[images]` of live tokens only, from depths `[images, tokens]`."""
         counts = tokens_per_block(depths, self.num_layers)
         architecture = architecture_of(self.backbone)
         return vit_flops(architecture, architecture["num_classes"], counts.unbind(dim=1))

@@ -48,7 +48,7 @@ class HaltingClassification:
             `target_gflops`.
         alpha_ponder: weight of the ponder loss in this epoch.
         distillation: `weight` (share of the task loss) and `temperature`.
-        teacher: model whose answers are learned besides the labels; None for labels alone.
+        teacher: model whose answers are learned besides the labels; None for the labels only.
         label_smoothing: of the cross-entropy.
         mean: over a batch's images `[images, ...]`, of which only some lie here where several
             processes train; H is the whole batch's.
@@ -102,7 +102,7 @@ class HaltingClassification:
         return {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
 
     def counts(self, outputs: Halted, labels: Tensor) -> dict[str, Tensor]:
-        """Images answered right, `accuracy`, and the cost of live tokens alone, `gflops`."""
+        """Images answered right, `accuracy`, and the cost of live tokens only, `gflops`."""
         counts = tokens_per_block(outputs.depths, self.architecture["num_layers"])
         gflops = vit_flops(self.architecture, self.num_classes, counts.unbind(dim=1))
         return {"accuracy": (self.predicted(outputs) == labels).sum(), "gflops": gflops.sum()}
@@ -121,7 +121,7 @@ class HaltingClassification:
     def score(self, measures: dict[str, float]) -> list[float]:
         """The loss, which weighs cost against accuracy; with a target how far it is missed first.
 
-        By accuracy alone the best epoch would be one in which no token halts yet.
+        By accuracy only, the best epoch would be one in which no token halts yet.
         """
         target = self.halting["target_gflops"]
         if target is None:
@@ -150,7 +150,7 @@ def divergence(halting: Tensor, target: Tensor) -> Tensor:
 
 
 def ponder_weight(halting: dict[str, Any], history: Sequence[dict]) -> float:
-    """alpha_ponder of the next epoch, from the epochs before it alone, so that it resumes exactly.
+    """alpha_ponder of the next epoch, from the epochs before it only, so that it resumes exactly.
 
     With `target_gflops` the weight grows while validation images cost more than `AIM` times that and
     shrinks while they cost less: by e ** (`STEEPNESS` * relative miss), at most a factor 4 an epoch.
@@ -168,7 +168,7 @@ def ponder_weight(halting: dict[str, Any], history: Sequence[dict]) -> float:
 
 
 class Objectives:
-    """Of a run whose tokens halt; see `training.objective.Objectives`."""
+    """Objectives of a run whose tokens halt; see `training.objective.Objectives`."""
 
     def __init__(self, model: AViT, settings: dict, teacher: nn.Module | None):
         self.architecture = architecture_of(model.backbone)
@@ -176,14 +176,14 @@ class Objectives:
         self.teacher = teacher
 
     def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
-        """All losses, the whole batch's halting; cross-entropy alone while heads train."""
+        """All losses, with the halting of the whole batch; only cross-entropy while only heads train."""
         smoothing = phase["label_smoothing"]
         if heads_alone(phase["train"]):
             return WarmUp(smoothing)
         return self._made(history, self.teacher, smoothing, share.mean)
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
-        """The same, of labels alone."""
+        """The same losses, of the labels only."""
         return WarmUp() if heads_alone(phase["train"]) else self._made(history)
 
     def _made(self, history: list[dict], *of_training: Any) -> HaltingClassification:

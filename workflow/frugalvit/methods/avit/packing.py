@@ -1,4 +1,4 @@
-"""Halting tokens that gain: a token that has halted leaves the computation.
+"""Packed A-ViT: blocks no longer compute halted tokens, which saves time.
 
 A-ViT (`model.AViT`) masks halted tokens, which saves nothing. Here live tokens of all images
 lie in one array without gaps, so that norms, projections and MLPs do no other token's work, and
@@ -19,7 +19,7 @@ class Packed(Leaving):
 
     The array is rebuilt after every block in which a token halted: copying the others once takes a
     hundredth of what the block took for them. An image whose class token has halted is answered,
-    and its other tokens leave with it.
+    and its other tokens are removed too.
 
     Args:
         model: in evaluation mode. Its `scores` are asked of live tokens `[tokens, dim]`, image
@@ -42,7 +42,7 @@ class Packed(Leaving):
         return Answers(*outputs)
 
     def image_gflops(self, depths: Tensor | None) -> list[float]:
-        """GFLOPs of each image, of live tokens alone."""
+        """GFLOPs of each image, counting live tokens only."""
         assert depths is not None, "it answers with depths"
         return self.model.live_gflops(depths).tolist()
 

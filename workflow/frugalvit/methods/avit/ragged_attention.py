@@ -1,6 +1,6 @@
-"""Self-attention among sequences of different lengths that lie one after the other in one array.
+"""Self-attention within packed sequences: of different lengths, one after the other in one array.
 
-Norms, projections and MLPs read such an array as it is; attention alone has to know where one image
+Norms, projections and MLPs read such an array as it is; only attention has to know where one image
 ends. Which way is fastest differs by device, so there are three.
 """
 

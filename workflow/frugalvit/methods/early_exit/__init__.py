@@ -1,1 +1,1 @@
-"""Early exits: easy images leave after an early block."""
+"""Early exits: easy images exit after an early block."""

@@ -1,4 +1,4 @@
-"""Temperatures and thresholds of early exits, made on calibration images alone.
+"""Temperatures and thresholds of early exits, fitted on calibration images only.
 
 Temperatures follow Guo et al. 2017, section 4.2. A threshold is chosen for a compute budget or for
 an accuracy drop as the calibration images show it; `risk` is what promises anything for

@@ -1,6 +1,6 @@
 """Operating points of a model with early exits: which there are.
 
-They are chosen on calibration images, from logits alone. A threshold of `NEVER` is the plain model.
+They are chosen on calibration images, from logits only. A threshold of `NEVER` is the plain model.
 """
 
 from collections.abc import Sequence
@@ -66,7 +66,9 @@ def budget_point(
     temperatures: Sequence[float] | Tensor,
     costs: Costs,
 ) -> Point:
-    """At most `share` of the full model's GFLOPs on calibration images; arguments as above.
+    """The point that costs at most `share` of the full model's GFLOPs on calibration images.
+
+    Other arguments are those of `curve_points`.
 
     The full model, with a note, where no threshold is that cheap.
     """
@@ -124,8 +126,8 @@ def risk_point(
 ) -> Point:
     """The point that a certificate from `risk` allows.
 
-    The full model, which loses nothing, where that is cheaper on calibration images; other
-    arguments as above.
+    The full model, which loses nothing, where that is cheaper on calibration images. Other
+    arguments are those of `drop_point`.
     """
     if certificate.threshold != NEVER:
         left, _ = decide(logits, temperatures, criterion, certificate.threshold)

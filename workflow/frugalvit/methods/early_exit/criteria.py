@@ -1,4 +1,4 @@
-"""When an image may leave: five criteria, each a step from one exit to the next.
+"""When an image may exit: five criteria, each a step from one exit to the next.
 
 `confidence` (the largest probability), `entropy` (BranchyNet, Teerapittayanon et al. 2016,
 section III), `margin` (between the two largest probabilities), `patience` (consecutive agreeing
@@ -127,7 +127,7 @@ def decide(
 ) -> tuple[Tensor, Tensor]:
     """Where each image leaves and what is answered there.
 
-    A threshold of `NEVER` is the plain model, which answers by its own head alone, also where the
+    A threshold of `NEVER` is the plain model, which answers by its own head only, also where the
     criterion would have answered by an ensemble.
 
     Returns:

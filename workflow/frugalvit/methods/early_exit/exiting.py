@@ -1,4 +1,4 @@
-"""Batched inference that gains: images that are done leave the batch.
+"""Batched inference that saves time: images that have exited are removed from the batch.
 
 Blocks run one after the other on the rows of a shrinking batch. A row whose image is done may be
 carried along for a while, its answer kept as it was, where dropping it would not pay.

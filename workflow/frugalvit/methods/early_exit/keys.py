@@ -113,7 +113,7 @@ def figure_options(
 
 METHOD = Method(
     title="Early exits",
-    summary="heads after blocks, at which easy images leave",
+    summary="heads after blocks, at which easy images exit",
     look=Look("early exits", "early exits", "o", "#0072B2"),
     check=check,
     check_images=check_images,

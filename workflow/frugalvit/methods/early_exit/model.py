@@ -149,7 +149,7 @@ class EarlyExits(Adapted):
 
     @property
     def grid_blocks(self) -> list[int]:
-        """Blocks whose exit reads every token, not the pooled ones alone."""
+        """Blocks whose exit reads every token, not only the pooled ones."""
         return [int(block) for block, head in self.exits.items() if head.reads_grid]
 
     def exit_logits(self, block: int, tokens: Tensor) -> Tensor:

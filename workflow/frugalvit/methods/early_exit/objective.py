@@ -17,7 +17,7 @@ class ExitClassification:
     Each exit learns from the labels (cross-entropy) and from the full model's answer (distillation,
     Hinton et al. 2015: KL between distributions softened by a temperature, times its square; no
     gradient reaches the teacher). Exits weigh more the deeper they are (Shallow-Deep Networks, Kaya
-    et al. 2019): exit after block k of N by (k / N) ** `depth_power`, scaled to a mean of 1.
+    et al. 2019): the exit after block k of N weighs (k / N) ** `depth_power`, scaled to a mean of 1.
 
     Args:
         blocks: the block of each exit, ascending.
@@ -94,7 +94,7 @@ class ExitClassification:
 
 
 class Objectives:
-    """Of a run with early exits; see `training.objective.Objectives`."""
+    """Objectives of a run with early exits; see `training.objective.Objectives`."""
 
     def __init__(self, model: EarlyExits, settings: dict, teacher: nn.Module | None):
         self._how = (model.exit_after, settings["depth_power"], settings["distillation"])

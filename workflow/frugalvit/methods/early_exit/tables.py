@@ -1,4 +1,4 @@
-"""What the evaluation of a run with early exits writes: its exits, its points, images that leave."""
+"""What the evaluation of a run with early exits writes: exits, points, first and last images."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""From an experiment's targets to operating points, on calibration images alone."""
+"""From an experiment's targets to operating points, on calibration images only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

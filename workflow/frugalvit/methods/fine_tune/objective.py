@@ -7,7 +7,7 @@ from frugalvit.training.parallel import Share
 
 
 class Objectives:
-    """Of a plain model's run; see `training.objective.Objectives`."""
+    """Objectives of a plain model's run; see `training.objective.Objectives`."""
 
     def __init__(self, model: nn.Module, settings: dict, teacher: nn.Module | None):
         pass

@@ -1,1 +1,1 @@
-"""Token merging (ToMe): similar tokens join, without training."""
+"""Token merging (ToMe): merges similar tokens; nothing trains."""

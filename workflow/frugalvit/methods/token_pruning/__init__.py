@@ -1,1 +1,1 @@
-"""Token pruning (EViT): unattended tokens leave, without training."""
+"""Token pruning (EViT): fuses the tokens that the class token attends to least; nothing trains."""

@@ -30,7 +30,7 @@ def class_attention(query: Tensor, key: Tensor) -> Tensor:
 
     Args:
         query: `[batch, tokens, heads, head_dim]`, class token first.
-        key: likewise.
+        key: of the same shape.
     """
     scores = query[:, 0, :, None] @ key.permute(0, 2, 3, 1)  # [batch, heads, 1, tokens]
     scores = scores.squeeze(2).float() / math.sqrt(query.shape[-1])

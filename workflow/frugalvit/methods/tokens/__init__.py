@@ -1,1 +1,1 @@
-"""What methods whose tokens leave share."""
+"""What the methods share that reduce the number of tokens."""

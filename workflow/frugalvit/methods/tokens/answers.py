@@ -1,4 +1,4 @@
-"""What models say whose tokens leave."""
+"""Outputs of models that reduce the number of tokens."""
 
 from abc import abstractmethod
 from typing import Any, NamedTuple

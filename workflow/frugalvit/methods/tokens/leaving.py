@@ -1,4 +1,4 @@
-"""Models whose tokens leave, evaluated at each of their operating points."""
+"""Models that reduce the number of tokens, evaluated at each of their operating points."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -26,7 +26,7 @@ class Thinned(Adapted, Leaving):
         super().__init__()
         self.backbone = backbone
         self._entering = num_tokens(architecture_of(backbone))
-        self.tokens: list[int] = []  # that leave each block, class token included
+        self.tokens: list[int] = []  # that each block hands on, class token included
         for block in range(1, len(backbone.encoder.layers) + 1):
             count = self.tokens[-1] if self.tokens else self._entering
             self.tokens.append(leaving(block, count))
@@ -42,7 +42,7 @@ class Thinned(Adapted, Leaving):
         for before, after in pairwise([self._entering, *self.tokens]):
             flops += sum(block_flops(architecture, before).values())
             if after < before:
-                # Tokens leave between a block's attention and its MLP.
+                # Tokens are removed between a block's attention and its MLP.
                 flops -= block_flops(architecture, before - after)["mlp"]
                 flops += self.thinning_flops(before, after)
         return flops / 1e9
@@ -52,5 +52,5 @@ class Thinned(Adapted, Leaving):
         return self.gflops()
 
     def as_answers(self, outputs: Tensor) -> Answers:
-        """Logits alone: no token halts."""
+        """Logits only: no token halts."""
         return Answers(outputs)

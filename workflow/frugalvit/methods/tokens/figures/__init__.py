@@ -1,4 +1,4 @@
-"""What the methods whose tokens leave show together."""
+"""What the methods that reduce the number of tokens show together."""
 
 from frugalvit.figures.figure import Figure
 
