@@ -143,7 +143,7 @@ def test_every_head_overfits_32_images(head):
 
 
 def test_predictions_of_each_exit_vary_across_images_and_beat_chance(study, tmp_path):
-    settings = settings_for({"train": "heads", "epochs": 30, "lr": 0.03}, keep="last")
+    settings = settings_for({"train": "heads", "epochs": 80, "lr": 0.03}, keep="last")
     model, progress = train(files_of(study, tmp_path), settings)
     images = images_of(study, "train")
     answers = predict(make_fabric(0, 1), model, images, 32).argmax(dim=2)

@@ -78,7 +78,9 @@ rule summarize:
         costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
         choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
         points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.adaptive_runs),
-        predictions=expand("<results>/runs/{run}/predictions.csv", run=job_params.compared_runs(STUDY)),
+        predictions=expand(
+            "<results>/runs/{run}/predictions.csv", run=job_params.compared_runs(STUDY)
+        ),
     output:
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",
