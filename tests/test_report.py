@@ -22,6 +22,13 @@ FLAGS = [
     "--hide-scrollbars",
 ]  # fmt: skip
 
+# Writes into the page where the first text and the menu are.
+MEASURE = """<script>setTimeout(() => {
+  const box = (name) => document.querySelector(name).getBoundingClientRect();
+  const [text, menu] = [box(".prose"), box("nav")];
+  document.body.dataset.places = [text.left, text.top, text.right, menu.right, menu.bottom, innerWidth];
+}, 3000)</script>"""
+
 
 @pytest.fixture(scope="module")
 def report(finished, tmp_path_factory):
@@ -83,6 +90,19 @@ def test_the_report_opens_in_a_browser(report, browser):
     for words in ("How to read this report", "Comparison", "Experiments", "Grid search", "Data"):
         assert words in shown
     assert "Adaptive tokens" in shown
+
+
+@pytest.mark.parametrize("size", ["1280,800", "500,800"])
+def test_the_first_text_is_neither_cut_nor_covered(report, browser, tmp_path, size):
+    page = tmp_path / "measured.html"
+    before, after = report.read_text().rsplit("</body>", 1)
+    page.write_text(f"{before}{MEASURE}</body>{after}")
+    shown = browser(page, "--dump-dom", f"--window-size={size}")
+    places = re.search(r'data-places="([^"]+)"', shown)[1].split(",")
+    left, top, right, menu_right, menu_bottom, width = map(float, places)
+    assert top >= 0 and left >= 0, "what lies above or left of the window cannot be scrolled to"
+    assert left >= menu_right or top >= menu_bottom, "the menu covers the text"
+    assert right <= width
 
 
 def test_every_figure_of_the_report_is_drawn(report, browser, tmp_path):
