@@ -207,6 +207,9 @@ def test_groups_of_tokens_by_hand():
     # Wilson's interval of 2 of 4 and 4 of 4.
     assert found["least"].tolist() == pytest.approx([0.510, 0.150], abs=1e-3)
     assert found["most"].tolist() == pytest.approx([1.0, 0.850], abs=1e-3)
+    assert avit_tokens.groups_text(found["images"]) == "2 groups of 4 images"
+    assert avit_tokens.groups_text(pd.Series([3.0, 1051.0])) == "2 groups of 3 to 1,051 images"
+    assert avit_tokens.groups_text(pd.Series([5])) == "all 5 images"
     twice = pd.concat([table, table.assign(run="avit-s1", seed=1)])
     assert avit_tokens.grouped(twice, groups=2)["least"].tolist() == found["least"].tolist()
 

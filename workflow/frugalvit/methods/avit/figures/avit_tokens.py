@@ -1,7 +1,6 @@
 """Tokens kept per image: how many images took how many, and whether their answers were right."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from frugalvit.figures import style, tables
 from frugalvit.figures.about import About
 from frugalvit.figures.panel import tick_percents
-from frugalvit.figures.style import BLUE, GREY, INK, VERMILLION, Page
+from frugalvit.figures.style import BLUE, INK, VERMILLION, Page
 
 COLUMNS = ("id", "split", "label", "predicted", "tokens")
 NEEDS = {"predictions": COLUMNS, "devices": tables.DEVICES}
@@ -79,9 +78,9 @@ def draw(
     several = shown["run"].nunique() > 1
     notes = (
         "Tokens kept: share of an image's tokens that were computed, mean over the blocks; 100 %"
-        " is the plain model. Rules: means. Right: images in groups of about equal size by their"
-        " tokens, each at its mean; horizontal lines: from its fewest to its most tokens; vertical"
-        " lines: 95 % interval (Wilson) for its n images."
+        " is the plain model. Dashed, left: means. Right: images grouped by their tokens, each group"
+        " at its mean; horizontal lines: from its fewest to its most tokens; vertical lines: 95 %"
+        " interval (Wilson) for its images."
     )
     notes += (
         " Answers of all seeds are pooled; the intervals count each image once." if several else ""
@@ -136,6 +135,15 @@ def draw_histograms(
     axes.set_xlabel("tokens kept (%)")
 
 
+def groups_text(images: pd.Series) -> str:
+    """'6 groups of 238 to 259 images', 'all 40 images'."""
+    least, most = round(images.min()), round(images.max())
+    if len(images) == 1:
+        return f"all {most:,} images"
+    sizes = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{len(images)} groups of {sizes} images"
+
+
 def tick_tokens(axes: Axes) -> None:
     """Round ticks of a share of tokens."""
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
@@ -144,10 +152,10 @@ def tick_tokens(axes: Axes) -> None:
 def draw_accuracy(
     page: Page, span: tuple[float, float], shown: pd.DataFrame, limits: tuple[float, float]
 ) -> None:
-    """Accuracy of the groups with their intervals and n, and the accuracy of all as a rule."""
+    """Accuracy of the groups with their intervals, and the accuracy of all as a rule."""
     left, width = span
     table, average = grouped(shown), (shown["label"] == shown["predicted"]).mean() * 100
-    words = f"accuracy (dashed: all, {average:.1f} %)"
+    words = f"{groups_text(table['images'])} (dashed: all, {average:.1f} %)"
     page.text(left, TOP - 2.6, words, va="center", color=BLUE)
     axes = page.axes(left, TOP, width, 2 * HALF + WITHIN)
     x, y = table["tokens"] * 100, table["accuracy"] * 100
@@ -157,24 +165,9 @@ def draw_accuracy(
     axes.plot(x, y, "o", color=BLUE, markersize=4.5)
     low, high = float(table["least"].min()) * 100, float(table["most"].max()) * 100
     room = max(high - low, 4.0)
-    # Beneath the intervals there is a line of n.
-    low, high = low - 0.17 * room, max(high, average) + 0.05 * room
+    low, high = low - 0.05 * room, max(high, average) + 0.05 * room
     axes.set(xlim=limits, ylim=(low, high), xlabel="tokens kept (%)", ylabel="accuracy (%)")
     tick_percents(axes, 7)
     axes.set_yticks([tick for tick in axes.get_yticks() if tick >= 0])
     tick_tokens(axes)
     axes.grid()
-    write_counts(axes, width, x, table)
-
-
-def write_counts(axes: Axes, width: float, places: pd.Series, table: pd.DataFrame) -> None:
-    """How many images each group has, along the panel's foot, as far as the numbers have room."""
-    low, high = axes.get_xlim()
-    texts = [f"{count:,.0f}" for count in table["images"]]
-    texts[0] = f"n {texts[0]}"
-    at = [(place - low) / (high - low) * width for place in places]
-    widths = [style.text_width(text, style.NOTE) for text in texts]
-    wanted = style.spread(at, max(widths) + 1.2, max(widths) / 2, width - max(widths) / 2)
-    for x, text in zip(wanted, texts):
-        look: dict[str, Any] = {"ha": "center", "va": "bottom", "size": style.NOTE, "color": GREY}
-        axes.text(x / width, 0.012, text, transform=axes.transAxes, **look)
