@@ -31,6 +31,7 @@ SMALL = made.Model([1, 2, 3, 4, 5, 6], gflops=0.0213)
 BASE = made.Model(list(range(1, 13)), worst=0.12, best=0.86, gflops=9.2, n=6149)
 LARGE = made.Model(list(range(1, 25)), gflops=123.0)
 SPARSE = made.Model([4, 8, 12], gflops=9.2)
+GRID_OF_COSTS = re.compile(r"\d+\.\d % at \d+ %")
 LONG_NOTE = "no threshold passed, so the full model answers for every image"
 
 
@@ -89,6 +90,7 @@ STUDIES = {
         (SPARSE, ["cat", "dog"], 3),
         {"criteria": ("entropy",), "chosen": "budget"},
     ),
+    "tiny, narrow": ((made.Model([1, 2, 3], gflops=0.0169), DIGITS, 2), {"width": 140}),
     "patience alone": ((SPARSE, ["cat", "dog"], 1), {"criteria": ("patience",)}),
 }
 
@@ -165,6 +167,17 @@ def test_points_lost_are_each_seeds_own():
     full = points["setting"] == "full"
     points["accuracy"] = np.where(full, 0.9, 0.88) + 0.05 * points["seed"]
     assert "2.0 ± 0.0" in words(tradeoff(points))
+
+
+def test_the_point_in_use_has_one_number():
+    points = of_runs([made.points(SMALL, seed) for seed in range(3)])
+    chosen = (points["setting"] == "risk") & (points["value"] == 0.02)
+    points.loc[chosen & (points["split"] == "test"), "accuracy"] = 0.6543
+    text = words(tradeoff(points))
+    assert text.count("65.4") == 2, "in the table, and in the panel of the criterion in use"
+    assert re.search(r"65\.4 % at \d+ %", text)
+    full = GRID_OF_COSTS.findall(text)
+    assert len(full) == len(exit_words.criteria_of(points)), "each criterion has its measured point"
 
 
 def test_a_curve_keeps_to_values_that_all_seeds_reached():

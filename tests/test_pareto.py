@@ -141,20 +141,46 @@ def test_panels_and_their_words():
     for word in ("GFLOPs per image", "latency of one image", "images per second, batch 32"):
         assert word in text
     assert "3 seeds (0, 1, 2)" in text and "360 test images" in text and "device: cpu" in text
-    assert "avit (A-ViT, packed, eps 0.01)" in text
-    assert "first_four (first 4 blocks alone)" in text
-    assert "merging (token merging, r 4)" in text
-    assert "early_exit (early exits, risk 0.02)" in text
+    for words_of in (
+        "avit A-ViT, packed, eps 0.01",
+        "avit, masked A-ViT, masked only, eps 0.01",
+        "first_four first 4 blocks alone",
+        "merging token merging, r 4",
+        "early_exit early exits, risk 0.02",
+    ):
+        assert words_of in text
     untimed = words(figure_of(made.study(PLAIN, ["avit"], 1, latency=False)))
     assert "latency of one image" not in untimed and "were not measured" in untimed
 
 
-def test_experiments_of_one_kind_have_letters():
+def test_every_experiment_has_its_own_name_in_panels_and_table():
     adaptive = ["avit", "avit_from_plain"]
-    found = made.study({"plain": None}, adaptive, 1)
-    text = words(figure_of(found, {"plain": None, **dict.fromkeys(adaptive)}))
-    assert "A-ViT a" in text and "A-ViT b" in text and "masked b" in text
-    assert "plain a" not in text
+    found = made.study({"plain": None, "other_plain": None}, adaptive, 1)
+    shown = {"plain": None, "other_plain": None, **dict.fromkeys(adaptive)}
+    figure = figure_of(found, shown)
+    in_panels = [text.get_text() for axes in figure.axes for text in axes.texts]
+    for name in (*shown, "avit, masked"):
+        assert in_panels.count(name) == 3 and name in [text.get_text() for text in figure.texts]
+    assert "avit_from_plain, masked" in words(figure), "long names are shortened in panels alone"
+
+
+def test_no_number_is_bold():
+    # Not dominated is not good: a cheap model may be right half of the time.
+    figure = figure_of(made.study(PLAIN, ADAPTIVE, 2))
+    bold = [text.get_text() for text in figure.texts if text.get_weight() == "bold"]
+    assert bold == ["Accuracy against cost, every way to save compared"]
+
+
+def test_the_grey_line_never_falls():
+    points, summary, costs = made.study(PLAIN, ["avit", "merging"], 2)
+    # Of the second seed alone, and on that seed as good as any: not dominated, its mean is lower.
+    lone = (points["experiment"] == "merging") & (points["seed"] == 0)
+    summary.loc[summary["seed"] == 1, "accuracy"] -= 0.05
+    points.loc[points["seed"] == 1, "accuracy"] -= 0.05
+    figure = figure_of((points[~lone], summary, costs))
+    steps = [line for line in figure.axes[0].lines if line.get_color() == pareto.STEP["color"]]
+    assert len(steps) == 1
+    assert (np.diff(steps[0].get_ydata()) >= 0).all()
 
 
 def test_filled_marks_are_those_not_dominated():
@@ -187,7 +213,7 @@ def test_nothing_to_compare_is_said():
 def test_adaptive_experiments_alone_are_compared():
     found = made.study({}, ["avit"], 1)
     text = words(figure_of(found, {"avit": None}))
-    assert "avit (A-ViT, packed, eps 0.01)" in text and "plain, fine-tuned" not in text
+    assert "A-ViT, packed, eps 0.01" in text and "plain, fine-tuned" not in text
 
 
 def test_files_are_the_same_every_time(tmp_path):
@@ -230,6 +256,19 @@ def test_the_table_holds_masked_packed_and_plain():
     )
     assert "360 test images; 2 seeds (0, 1). Timed on cpu, 2 threads." in html
     assert "<made up>" not in html and "&lt;made up&gt;" in html
+
+
+def test_figure_and_table_tell_one_share():
+    found = points, _, costs = made.study(PLAIN, ["avit"], 1)
+    timed = costs[(costs["model"] == "packed 0.01") & (costs["batch_size"] == BATCH)]
+    points.loc[points["setting"] == "packed", "images_per_s"] = timed["images_per_s"].item()
+    shares = shares_of(found, {**PLAIN, "avit": None})
+    packed = shares[shares["setting"] == "packed"].iloc[0]
+    _, rows = page(found, made.metrics(made.Model(), "avit", 1))
+    told = next(dict(zip(rows[1], row)) for row in rows if row[0] == "avit")
+    assert float(told["% of full"]) == pytest.approx(100 * packed["gflops"], abs=0.05)
+    factor = float(told["32"].split("\N{MULTIPLICATION SIGN}")[1])
+    assert factor == pytest.approx(packed["images_per_s"], abs=0.005)
 
 
 def test_the_table_holds_every_batch_size_that_was_timed():

@@ -11,6 +11,7 @@ import pandas as pd
 
 from frugalvit.figures import point_words, schedules
 from frugalvit.figures.looks import OTHER, Looks
+from frugalvit.figures.shares import SHARES, plain_costs, share_of_plain
 from frugalvit.operating_point import FULL, is_chosen
 
 POINT_COLUMNS = (
@@ -54,36 +55,10 @@ COST_COLUMNS = (
     "device",
     "threads",
 )
-SHARES = ("gflops", "latency_ms", "images_per_s")
 # What a row is: the whole network, its first blocks, an operating point, one that saves nothing.
 PLAIN, SHALLOWER, ADAPTIVE, MASKED = "plain", "shallower", "adaptive", "masked"
 ROLES = (PLAIN, SHALLOWER, ADAPTIVE, MASKED)
 POINT = ["experiment", "method", "role", "setting", "value", "chosen", "joined"]  # what names one
-
-
-def costs_at(rows: pd.DataFrame, throughput_batch: int) -> pd.Series:
-    """`SHARES` of one model of a run's cost table: batch 1, but images/s at `throughput_batch`.
-
-    NaN where nothing was measured.
-    """
-    at = rows.set_index("batch_size").reindex([1, throughput_batch])
-    single, batched = at.loc[1], at.loc[throughput_batch]
-    single = single.iloc[0] if isinstance(single, pd.DataFrame) else single
-    batched = batched.iloc[0] if isinstance(batched, pd.DataFrame) else batched
-    values = {name: single[name] for name in SHARES[:2]}
-    return pd.Series({**values, SHARES[2]: batched[SHARES[2]]}, dtype=float)
-
-
-def run_costs(costs: pd.DataFrame, throughput_batch: int) -> pd.DataFrame:
-    """`SHARES` of the model that each run's table compares with, indexed by run.
-
-    That is `full`, and the run's first model, the network itself, where there is none.
-    """
-    rows = {}
-    for run, table in costs.groupby("run", sort=False):
-        first = FULL if (table["model"] == FULL).any() else table["model"].iloc[0]
-        rows[run] = costs_at(table[table["model"] == first], throughput_batch)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=SHARES).astype(float)
 
 
 def plain_runs(
@@ -120,7 +95,8 @@ def compared(
         n, accuracy, chosen, joined` (part of a curve), `SHARES` as ratios to the full model, 1 where
         they are as large; of curves of several criteria only the one in use.
     """
-    full = run_costs(costs, throughput_batch)
+    of_compared = summary.loc[summary["experiment"].isin(list(experiments)), "run"]
+    full = plain_costs(costs[costs["run"].isin(of_compared)], throughput_batch)
     plain = plain_runs(summary, points, list(experiments), split)
     cut = plain["experiment"].map(lambda name: experiments[name] is not None)
     own = full.reindex(plain["run"]).set_axis(plain.index)
@@ -135,7 +111,7 @@ def compared(
         value=float("nan"),
         chosen=True,
         joined=False,
-        **(own / reference),
+        **share_of_plain(own, reference),
     )
     adaptive = points[(points["split"] == split) & points["experiment"].isin(list(experiments))]
     groups = [
@@ -150,7 +126,7 @@ def compared(
     beside_whole = beside.copy()
     for keep in keeps.dropna().unique():
         shorter = keeps == keep
-        beside_whole[shorter] *= reference / beside[shorter].median()
+        beside_whole[shorter] /= share_of_plain(beside[shorter].median(), reference)
     masked = is_masked(adaptive, looks)
     aimed = [
         setting == FULL or setting in looks.get(method, OTHER).targets
@@ -160,7 +136,7 @@ def compared(
         role=masked.map({True: MASKED, False: ADAPTIVE}),
         chosen=is_chosen(adaptive) & ~masked,
         joined=~masked & ~pd.Series(aimed, index=adaptive.index, dtype=bool),
-        **(adaptive[list(SHARES)].astype(float) / beside_whole),
+        **share_of_plain(adaptive[list(SHARES)].astype(float), beside_whole),
     )
     columns = ["experiment", "run", "seed", "method", "role", "setting", "value", "n", "accuracy"]
     parts = [part[[*columns, "chosen", "joined", *SHARES]] for part in (plain, adaptive)]

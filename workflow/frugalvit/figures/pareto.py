@@ -20,6 +20,7 @@ from frugalvit.figures.style import DASH, GREY, INK, Page
 
 LEFT, GAP, TOP, HEIGHT, FOOT = 11.0, 4.0, 1.0, 66.0, 16.0  # mm around the panels
 ROW, HEADER = 4.2, 5.5  # mm of the table
+LONGEST_LABEL, LONGEST_NAME = 24.0, 42.0  # mm of an experiment's name in a panel, in the table
 TIMES = "\N{MULTIPLICATION SIGN}"
 NEEDS = {
     "summary": comparison.SUMMARY_COLUMNS,
@@ -115,19 +116,17 @@ def notes_text(
     lacking: bool,
 ) -> str:
     """How to read the marks, and what the comparison cannot tell."""
-    text = "Filled: no other point is cheaper and as accurate; the grey line joins these. "
+    text = "Grey line: the best accuracy within each cost. Filled: no other point is cheaper and as"
+    text += " accurate. "
     if rows.groupby("experiment")["seed"].nunique().nunique() > 1:
         text += "Points of fewer seeds are compared on the seeds that both have. "
-    text += "Large marks: the points in use, in numbers below (bold: not dominated). "
+    text += "Large marks: the points in use, in numbers below. "
     if rows["seed"].nunique() > 1:
-        text += "Means over seeds; bars: standard deviation. "
+        text += "Means over seeds; bars and ±: standard deviation. "
     if table["role"].eq(MASKED).any():
         text += "Dotted: what removing halted tokens gains over masking them. "
-    text += (
-        "Times are divided by those of the full model, measured beside each adaptive model in one"
-        " process; of plain models by the median of the uncut ones. "
-    )
-    text += chance_text(table["accuracy"].median(), int(rows["n"].min())) + " "
+    text += "Times are shares of the full model's, measured beside each model. "
+    text += chance_text(table["accuracy"].max(), int(rows["n"].min())) + " "
     below = table[table["accuracy"] * 100 < limits[0]]
     if len(below):
         names = ", ".join(below["experiment"].unique())
@@ -174,7 +173,8 @@ def draw_panel(
         if pd.isna(main[column]):
             main = entry.rows.dropna(subset=[column]).iloc[0]
         if main["accuracy"] * 100 >= low:
-            panel.label(main[column], main["accuracy"] * 100, entry.label, entry.look[1])
+            name = style.shorten(entry.label, style.TICK, LONGEST_LABEL)
+            panel.label(main[column], main["accuracy"] * 100, name, entry.look[1])
 
 
 def join_masked(panel: LabelledPanel, series: list[Series], column: str) -> None:
@@ -196,7 +196,8 @@ def draw_staircase(panel: LabelledPanel, best: pd.DataFrame, column: str) -> Non
     """The best accuracy within each cost, from the cheapest point that is not dominated."""
     less = COSTS[column][1]
     ordered = best.sort_values(column, ascending=less)
-    x, y = ordered[column].tolist(), (ordered["accuracy"] * 100).tolist()
+    # A point that only its own seeds keep may lie below a cheaper one's mean.
+    x, y = ordered[column].tolist(), (ordered["accuracy"].cummax() * 100).tolist()
     if not x:
         return
     end = panel.axes.get_xlim()[1 if less else 0]
@@ -265,9 +266,9 @@ def write_table(page: Page, top: float, series: list[Series]) -> None:
     """One row a series: mark, words, and the numbers of the point in use."""
     headings = {
         "accuracy": "accuracy (%)",
-        "gflops": "GFLOPs (%)",
-        "latency_ms": "latency (%)",
-        "images_per_s": "images/s",
+        "gflops": "GFLOPs (% of full)",
+        "latency_ms": "latency (% of full)",
+        "images_per_s": f"images/s ({TIMES} full)",
     }
     columns = [[number_text(entry, column) for entry in series] for column in headings]
     kept = [n for n, texts in enumerate(columns) if any(text != DASH for text in texts)]
@@ -277,21 +278,20 @@ def write_table(page: Page, top: float, series: list[Series]) -> None:
         page.text(
             right, top + 2, headings[column], size=style.NOTE, color=GREY, ha="right", va="center"
         )
-        for place, (entry, text) in enumerate(zip(series, texts)):
-            bold = bool(entry.main.get(f"{column}_best", False))
+        for place, text in enumerate(texts):
             y = top + HEADER + (place + 0.5) * ROW
-            weight = "bold" if bold else "normal"
-            page.text(right, y, text, ha="right", va="center_baseline", weight=weight)
-        widths = [style.text_width(text, style.TICK, bold=True) for text in texts]
+            page.text(right, y, text, ha="right", va="center_baseline")
+        widths = [style.text_width(text, style.TICK) for text in texts]
         right -= max(style.text_width(headings[column], style.NOTE), *widths) + 3
     page.line((0, page.width), (top + 4.2, top + 4.2), color=GREY, linewidth=0.6)
-    for place, entry in enumerate(series):
+    names = [style.shorten(entry.label, style.TICK, LONGEST_NAME) for entry in series]
+    left = 5.5 + max(style.text_width(name, style.TICK) for name in names) + 3
+    for place, (entry, name) in enumerate(zip(series, names)):
         y = top + HEADER + (place + 0.5) * ROW
         mark = page.axes(0, y - ROW / 2, 4, ROW)
         mark.set_axis_off()
         mark.set(xlim=(-1, 1), ylim=(-1, 1))
         mark.plot(0, 0, marker=entry.look[0], color=entry.look[1], markersize=5)
-        page.text(5.5, y, entry.label, va="center_baseline", color=entry.look[1])
-        left = 5.5 + max(style.text_width(other.label, style.TICK) for other in series) + 3
+        page.text(5.5, y, name, va="center_baseline", color=entry.look[1])
         words = style.shorten(entry.words, style.TICK, right - left)
         page.text(left, y, words, va="center_baseline")

@@ -119,6 +119,10 @@ def draw(summary: pd.DataFrame, *, study: str, shown: list[str] | None, width_mm
     height = TOP + rows.height + 9
     page = Page(title, tables.subtitle(*parts), width_mm, height, notes=notes_text(runs, test))
     right = write_names(page, rows, test if len(sizes) > 1 else test.iloc[:0])
+    ranked = len(names) - len(unranked(runs))
+    if ranked < len(names):
+        y = TOP + ranked * rows.step
+        page.line((0, page.width), (y, y), color=GREY, linewidth=0.6)
     cost = runs.drop_duplicates(["experiment", "seed"])
     has_cost = cost["train_seconds"].notna().any()
     room = page.width - right
@@ -132,11 +136,12 @@ def notes_text(runs: pd.DataFrame, test: pd.DataFrame) -> str:
     """How to read the marks, and how far chance alone moves one run's accuracy."""
     notes = "Best test accuracy first. "
     if unranked(runs):
-        notes += "Those of fewer seeds stand below, unranked: their means do not compare. "
+        notes += "Below the line: fewer seeds, unranked, for their means do not compare. "
     if runs["seed"].nunique() > 1:
         notes += "Circles: seeds. Bars: their mean; numbers: mean ± standard deviation. "
     if len(test):
-        notes += chance_text(test["accuracy"].mean(), int(test["n"].min())) + " "
+        best = test.groupby("experiment")["accuracy"].mean().max()
+        notes += chance_text(best, int(test["n"].min())) + " "
     if runs["run"].str.contains(SEARCH_RUN).any():
         notes += "Of a grid search only the selected point is shown. "
     return notes.strip()

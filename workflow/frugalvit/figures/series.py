@@ -1,6 +1,5 @@
 """What a comparison draws in one look: an experiment's points, with its words and its place."""
 
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,7 +24,6 @@ class Series:
     rows: pd.DataFrame
     blocks: int | None  # that its model keeps; None for all
     place: int  # among the experiments of its method and role
-    alone: bool  # no other experiment is of these
 
     @property
     def look(self) -> tuple[str, str]:
@@ -41,23 +39,19 @@ class Series:
 
     @property
     def label(self) -> str:
-        """Beside the marks and in the table: the method, lettered where it has several experiments."""
-        if self.role == SHALLOWER:
-            return f"first {self.blocks}"
-        name = "masked" if self.role == MASKED else self.method.label
-        return name if self.alone else f"{name} {string.ascii_lowercase[self.place % 26]}"
+        """Beside the marks and in the table: the experiment's own name."""
+        return f"{self.experiment}, masked" if self.role == MASKED else self.experiment
 
     @property
     def words(self) -> str:
-        """In the table: 'early (early exits, budget 0.5)'."""
-        kind = self.method.words
+        """What it is, in the table: 'early exits, budget 0.5', 'first 4 blocks alone'."""
+        if self.role == PLAIN:
+            return self.method.words
         if self.role == SHALLOWER:
-            kind = f"first {self.blocks} block{'' if self.blocks == 1 else 's'} alone"
-        elif self.role == MASKED:
-            kind = f"{self.method.label}, masked only"
-        if self.role in (PLAIN, SHALLOWER):
-            return f"{self.experiment} ({kind})"
-        return f"{self.experiment} ({kind}, {self.method.words_of(point_of(self.main))})"
+            return f"first {self.blocks} block{'' if self.blocks == 1 else 's'} alone"
+        masked = self.role == MASKED
+        kind = f"{self.method.label}, masked only" if masked else self.method.words
+        return f"{kind}, {self.method.words_of(point_of(self.main))}"
 
 
 def series_of(
@@ -79,5 +73,5 @@ def series_of(
         same = [other for other, *kind in keys if kind == [method, role]]
         rows = groups.get_group((experiment, method, role))
         kind = (looks.get(method, OTHER), role, rows, experiments[experiment])
-        found.append(Series(experiment, *kind, same.index(experiment), len(same) == 1))
+        found.append(Series(experiment, *kind, same.index(experiment)))
     return found

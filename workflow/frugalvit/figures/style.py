@@ -1,6 +1,7 @@
 """The look of every figure: a page laid out in mm, the palette, and deterministic saving."""
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ INK, GREY, PALE, FAINT = "#1A1A1A", "#5C5C5C", "#959595", "#EBEBEB"
 
 DASH = "\N{EN DASH}"  # stands for a value that has no meaning
 
-TITLE, SUBTITLE, LABEL, TICK, NOTE = 10.0, 7.5, 7.5, 7.0, 6.5  # font sizes, points
+TITLE, SUBTITLE, LABEL, TICK, NOTE = 10.0, 7.5, 7.5, 7.0, 7.0  # font sizes, points
 MM_PER_INCH = 25.4
 MM_PER_POINT = MM_PER_INCH / 72
 LINE_SPACING = 1.35
@@ -110,14 +111,17 @@ def shorten(text: str, size: float, width: float, bold: bool = False) -> str:
 def wrap(text: str, size: float, width: float, lines: int = 9, bold: bool = False) -> list[str]:
     """Break `text` at spaces into at most `lines` lines of `width` mm; the last is cut to fit."""
     wrapped: list[str] = []
-    words = text.split()
+    kept = "\N{NO-BREAK SPACE}%"  # a number keeps its percent sign
+    words = re.findall(r"[^ \n]+", text.replace(" %", kept))
     while words and len(wrapped) < lines - 1:
         count = 1
         while count < len(words) and text_width(" ".join(words[: count + 1]), size, bold) <= width:
             count += 1
         wrapped.append(shorten(" ".join(words[:count]), size, width, bold))
         words = words[count:]
-    return [*wrapped, shorten(" ".join(words), size, width, bold)] if words else wrapped
+    if words:
+        wrapped.append(shorten(" ".join(words), size, width, bold))
+    return [line.replace(kept, " %") for line in wrapped]
 
 
 def spread(wanted: list[float], distance: float, low: float, high: float) -> list[float]:

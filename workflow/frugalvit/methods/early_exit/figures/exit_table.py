@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frugalvit.figures import point_words, style
+from frugalvit.figures.shares import share_of_plain
 from frugalvit.figures.style import BLUE, DASH, GREEN, GREY, INK, VERMILLION, Page
 from frugalvit.methods.early_exit.figures.exit_words import setting_text, targets_of
 from frugalvit.operating_point import FULL, is_chosen, point_of
@@ -37,6 +38,11 @@ class Entry:
     def mean(self, column: str) -> float:
         """Mean over seeds; NaN where nothing was measured."""
         return float(self.rows[column].mean()) if column in self.rows else float("nan")
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean GFLOPs and accuracy over seeds."""
+        return {column: self.mean(column) for column in ("gflops", "accuracy")}
 
 
 def model_entries(
@@ -75,6 +81,17 @@ def full_entry(entries: list[Entry]) -> Entry | None:
     return next((entry for entry in entries if entry.full), None)
 
 
+def share_in(entries: list[Entry], entry: Entry, column: str) -> float:
+    """An entry's mean cost as a share of the full model's; NaN where either is unknown."""
+    full = full_entry(entries)
+    return float("nan") if full is None else share_of_plain(entry.mean(column), full.mean(column))
+
+
+def share_text(share: float) -> str:
+    """' (57 %)'; empty where it is unknown."""
+    return f" ({share * 100:.0f} %)" if np.isfinite(share) else ""
+
+
 def three_digits(value: float) -> str:
     """'0.0213', '9.20', '11.0', '1,240'; a dash for NaN."""
     return DASH if np.isnan(value) else f"{value:,.0f}" if value >= 100 else f"{value:#.3g}"
@@ -102,12 +119,12 @@ def table_columns(entries: list[Entry]) -> list[tuple[str, float, list[str]]]:
 
     def flops(entry: Entry) -> str:
         value = entry.mean("gflops")
-        share = value / full.mean("gflops") * 100 if full else float("nan")
-        return three_digits(value) + (f" ({share:.0f} %)" if np.isfinite(share) else "")
+        return three_digits(value) + share_text(share_in(entries, entry, "gflops"))
 
     def time(entry: Entry) -> str:
         median, slow = entry.mean("latency_ms"), entry.mean("latency_p95_ms")
-        return three_digits(median) + ("" if np.isnan(slow) else f" / {three_digits(slow)}")
+        slowest = "" if np.isnan(slow) else f" / {three_digits(slow)}"
+        return three_digits(median) + slowest + share_text(share_in(entries, entry, "latency_ms"))
 
     def rate(entry: Entry) -> str:
         value = entry.mean("images_per_s")
@@ -120,7 +137,7 @@ def table_columns(entries: list[Entry]) -> list[tuple[str, float, list[str]]]:
     add("accuracy (%)", lambda e: point_words.spread_text(e.rows["accuracy"] * 100, 1))
     add("points lost", lost)
     add("GFLOPs (of full)", flops)
-    add("ms (median / 95th)", time)
+    add("ms: median / 95th (of full)", time)
     add("images/s", rate)
     add("mean block", depth)
     return columns

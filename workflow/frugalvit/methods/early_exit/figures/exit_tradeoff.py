@@ -11,7 +11,13 @@ from matplotlib.ticker import MaxNLocator
 from frugalvit.figures import point_words, schedules, style, tables
 from frugalvit.figures.about import About
 from frugalvit.figures.panel import LabelledPanel, tick_percents
-from frugalvit.figures.style import BLUE, DASH, GREY, INK, PALE, VERMILLION, Page
+from frugalvit.figures.shares import share_of_plain
+from frugalvit.figures.style import BLUE, GREY, INK, PALE, Page
+from frugalvit.methods.early_exit.figures.exit_criteria import (
+    BELOW,
+    accuracy_limits,
+    draw_criteria,
+)
 from frugalvit.methods.early_exit.figures.exit_table import (
     RIVAL,
     Entry,
@@ -34,7 +40,6 @@ SUMMARY_COLUMNS = (
 )
 NEEDS = {"points": COLUMNS, "summary": SUMMARY_COLUMNS, "devices": tables.DEVICES}
 LEFT, TOP, PANEL_HEIGHT, FOOT, GAP = 11.0, 9.0, 58.0, 11.0, 7.0  # mm around the large panels
-SMALL_TOP, SMALL_HEIGHT = 15.0, 26.0  # mm, the criteria side by side
 PANELS = {"gflops": "GFLOPs per image", "latency_ms": "measured latency of one image (ms)"}
 
 
@@ -84,7 +89,7 @@ def draw(
     notes += f" Without results: {', '.join(absent)}." if absent else ""
     write_table, table_height = lay_table(entries, width_mm - 2 * style.MARGIN)
     above = TOP + PANEL_HEIGHT + FOOT if panels else 0.0
-    below = SMALL_TOP + SMALL_HEIGHT + FOOT if len(curves) > 1 else 0.0
+    below = BELOW if len(curves) > 1 else 0.0
     page = Page(title, subtitle, width_mm, above + below + table_height, notes=notes)
     width = (page.width - LEFT - 2 - GAP * (len(panels) - 1)) / max(len(panels), 1)
     for number, column in enumerate(panels):
@@ -95,7 +100,7 @@ def draw(
         seeds = shown[shown["setting"] == used]
         draw_panel(LabelledPanel(axes, width, PANEL_HEIGHT), column, curves, (used, seeds), entries)
     if below:
-        draw_criteria(page, above, curves, used, entries)
+        draw_criteria(page, (LEFT, above), curves, used, entries)
     write_table(page, above + below)
     return page.figure
 
@@ -117,8 +122,10 @@ def notes_text(entries: list[Entry], used: str | None, timed: bool) -> str:
 
 def own_notes(entry: Entry) -> str:
     """An operating point's notes, each once, with the seeds that it is of unless it is of all."""
-    name, notes = entry.label.capitalize() or "Full model", ""
-    for text, rows in entry.rows.dropna(subset=["note"]).groupby("note"):
+    name = entry.label.capitalize() or "Full model"
+    name, notes = f"Point {entry.label}" if len(name) == 1 else name, ""
+    by_note = entry.rows.dropna(subset=["note"]).sort_values("seed").groupby("note", sort=False)
+    for text, rows in by_note:
         seeds = ", ".join(str(seed) for seed in sorted(rows["seed"]))
         of = "" if len(rows) == len(entry.rows) else f" (seed{'s' * (len(rows) > 1)} {seeds})"
         notes += f"{name}{of}: {str(text).strip().rstrip('.')}. "
@@ -131,14 +138,6 @@ def measured(column: str, curves: Mapping[str, pd.DataFrame], entries: list[Entr
     return any(
         values.notna().any() for values in [*own, *(line[column] for line in curves.values())]
     )
-
-
-def accuracy_limits(parts: list[pd.DataFrame]) -> tuple[float, float]:
-    """Limits in % around every accuracy, with room above for words on the full model's rule."""
-    values = pd.concat([part["accuracy"] for part in parts]) * 100
-    low, high = float(values.min()), float(values.max())
-    room = max(high - low, 2.0)
-    return low - 0.08 * room, high + 0.12 * room
 
 
 def reach_rivals(limits: tuple[float, float], rivals: list[float]) -> tuple[float, float]:
@@ -232,70 +231,12 @@ def draw_full(panel: LabelledPanel, column: str, entries: list[Entry]) -> None:
     axes.text(*share, words, transform=axes.transAxes, va="center_baseline", color=INK)
     cost = full.mean(column)
     if np.isfinite(cost) and cost > 0:
-        scales = (lambda value: value / cost * 100, lambda percent: percent * cost / 100)
+        scales = (
+            lambda value: share_of_plain(value, cost) * 100,
+            lambda percent: percent * cost / 100,
+        )
         above = axes.secondary_xaxis("top", functions=scales)
         above.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         above.set_xlabel("% of the full model's", color=GREY, size=style.NOTE, labelpad=2)
         above.tick_params(labelsize=style.NOTE, labelcolor=GREY, pad=1.5)
         above.spines["top"].set_visible(False)
-
-
-def draw_criteria(
-    page: Page,
-    top: float,
-    curves: Mapping[str, pd.DataFrame],
-    used: str | None,
-    entries: list[Entry],
-) -> None:
-    """One small panel a criterion, the others behind it in grey, all on the same scales."""
-    gap = 3.0
-    width = (page.width - LEFT - 2 - gap * (len(curves) - 1)) / len(curves)
-    limits = accuracy_limits(list(curves.values()))
-    costs = pd.concat([line["gflops"] for line in curves.values()])
-    room = 0.06 * (costs.max() - costs.min()) or 0.1 * costs.max()
-    full = full_entry(entries)
-    chosen = [entry.mean("gflops") for entry in entries if entry.chosen]
-    inside = [cost for cost in chosen if costs.min() <= cost < costs.max()]
-    reference = inside[0] if inside else float(costs.median())
-    heading = f"The criteria one by one, with their accuracy at {reference:.3g} GFLOPs"
-    heading += ", the chosen point's cost" if inside else ""
-    page.text(0, top + 2.5, heading, size=style.LABEL, va="center")
-    for number, (name, line) in enumerate(curves.items()):
-        left = LEFT + number * (width + gap)
-        axes = page.axes(left, top + SMALL_TOP, width, SMALL_HEIGHT)
-        axes.set(xlim=(costs.min() - room, costs.max() + room), ylim=limits)
-        for other in curves.values():
-            axes.plot(other["gflops"], other["accuracy"] * 100, color="#C4C4C4", linewidth=0.7)
-        look: dict[str, Any] = {
-            "color": BLUE,
-            "marker": "o",
-            "markersize": 2.4,
-            "linewidth": 1.3,
-        }
-        axes.plot(line["gflops"], line["accuracy"] * 100, **look)
-        axes.axvline(
-            reference, color=VERMILLION if inside else GREY, linewidth=0.7, linestyle=(0, (1, 1.5))
-        )
-        if full:
-            rule: dict[str, Any] = {
-                "color": INK,
-                "linewidth": 0.6,
-                "linestyle": (0, (4, 2)),
-                "zorder": 1,
-            }
-            axes.axhline(full.mean("accuracy") * 100, **rule)
-        axes.xaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
-        tick_percents(axes, 4)
-        axes.grid()
-        axes.tick_params(labelleft=number == 0)
-        axes.set_ylabel("accuracy (%)" if number == 0 else "")
-        at = np.interp(reference, line["gflops"], line["accuracy"] * 100, left=np.nan, right=np.nan)
-        bold = {"weight": "bold"} if name == used else {}
-        fitted = style.shorten(name, style.TICK, width, bool(bold))
-        page.text(left, top + SMALL_TOP - 7, fitted, va="center", color=BLUE, **bold)
-        text = f"{at:.1f} %" if np.isfinite(at) else DASH
-        text += ", in use" if name == used else ""
-        page.text(left, top + SMALL_TOP - 3.4, text, va="center", color=INK)
-    middle = LEFT + (page.width - LEFT - 2) / 2
-    y = top + SMALL_TOP + SMALL_HEIGHT + 7.2
-    page.text(middle, y, "GFLOPs per image", size=style.LABEL, ha="center", va="center")

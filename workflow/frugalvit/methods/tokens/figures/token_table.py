@@ -10,6 +10,7 @@ from frugalvit.figures import comparison, schedules, tables
 from frugalvit.figures.about import About
 from frugalvit.figures.comparison import is_masked
 from frugalvit.figures.looks import OTHER, Looks, MethodLook, read_looks
+from frugalvit.figures.shares import share_of_plain
 from frugalvit.figures.style import DASH
 from frugalvit.operating_point import FULL, Point, is_chosen, point_of, points_of
 
@@ -167,16 +168,18 @@ def times_of(answers: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_full(times: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
-    """`times` with the full model's images/s of the same run and batch size, `full_per_s`."""
+    """`times` with `speed_up`, images/s over the full model's of the same run and batch size."""
     keys = ["run", "batch_size"]
-    beside = full.drop_duplicates(keys).set_index(keys)["images_per_s"].rename("full_per_s")
-    return times.join(beside, on=keys)
+    beside = full.drop_duplicates(keys).set_index(keys)["images_per_s"].rename("beside")
+    joined = times.join(beside, on=keys)
+    speed_up = share_of_plain(joined["images_per_s"], joined["beside"])
+    return joined.drop(columns="beside").assign(speed_up=speed_up)
 
 
 def with_share(answers: pd.DataFrame, full: pd.DataFrame) -> pd.DataFrame:
     """`answers` with `share`, their GFLOPs over those of the full model of the same run."""
     beside = full.drop_duplicates("run").set_index("run")["gflops"]
-    return answers.assign(share=answers["gflops"] / answers["run"].map(beside))
+    return answers.assign(share=share_of_plain(answers["gflops"], answers["run"].map(beside)))
 
 
 def single_gflops(times: pd.DataFrame, runs: pd.Series) -> list[float]:
@@ -268,7 +271,7 @@ def html_row(row: Row, batches: Sequence[int], first: bool) -> str:
         cells.append(number(column(timed, "call_ms"), 1, plain=True) + slow)
     for size in batches:
         timed = row.times[row.times["batch_size"] == size]
-        ratio = number(timed["images_per_s"] / timed["full_per_s"], 2)
+        ratio = number(timed["speed_up"], 2)
         ratio = "" if ratio == DASH else f" <small>{TIMES}{ratio}</small>"
         cells.append(number(timed["images_per_s"], 1) + ratio)
     look = " ".join(name for name in (row.look, "first" if first else "") if name)
