@@ -121,12 +121,16 @@ def test_figures_are_of_the_experiments_that_have_them():
     assert of["mistakes"] == set(STUDY["experiments"])
     assert of["samples"] == {"splits", "splits-swapped"}
     table, _ = CASES["token_table", ""]
-    assert table.options["experiments"] == ["frozen", "halting", "merged", "pruned"]
+    assert table.options["listed"]["token_table"] == ["frozen", "halting", "merged", "pruned"]
     pareto, _ = CASES["pareto", ""]
-    assert "partial" not in pareto.options["experiments"], "tested on other images"
+    assert "partial" not in pareto.options["compared"], "tested on other images"
+    trained = set(STUDY["experiments"]) - {"merged", "pruned"}
+    assert of["learning_curves"] == trained, "of what trains nothing there is no curve"
     plain = STUDY | {"experiments": {"frozen": STUDY["experiments"]["frozen"]}}
-    names = {job.name for job in shown.jobs(load_study(plain))}
-    assert not names & {"plot_pareto", "tabulate_tokens", "plot_grid"}
+    found = shown.jobs(load_study(plain))
+    assert {job.name for job in found} == {"plot_splits", "plot_fine_tune", "plot_comparison"}
+    names = {figure.name for job in found for figure in job.figures}
+    assert not names & {"pareto", "token_table", "grid"}
 
 
 def test_captions_state_parameters():
@@ -166,8 +170,5 @@ def test_captions_of_adaptive_tokens_state_parameters():
 
 
 def test_captions_of_what_trains_nothing_say_so():
-    curves = render("learning_curves", "merged")
-    assert "Nothing trains here: the curves are those of frozen." in curves
-    assert "Schedule" not in curves
     compared = render("schedules")
     assert "starts from frozen; nothing trains." in compared

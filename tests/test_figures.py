@@ -296,6 +296,9 @@ def test_long_names_keep_their_ends():
     short = style.shorten("experiment_with_a_long_name_12", 7, 25)
     assert short.startswith("experiment") and short.endswith("12") and "…" in short
     assert style.text_width(short, 7) <= 25
+    lines = style.wrap("at most 5 points lost with 90 % confidence", 7, 36)
+    assert len(lines) > 1 and not any(line.startswith("%") for line in lines)
+    assert " ".join(lines) == "at most 5 points lost with 90 % confidence"
     assert style.spread([1.0, 1.1, 9.0], 2, 0, 10) == [1.0, 3.0, 9.0]
     assert style.spread([9.8, 9.9], 2, 0, 10) == [8.0, 10.0]
 
@@ -314,12 +317,12 @@ def test_jobs_draw_what_their_rules_declare(tmp_path):
     write_csv(tmp_path / "splits/samples.csv", chosen.assign(image=image))
     write_csv(tmp_path / "summary.csv", made.summary({"frozen": 0.8, "all": 0.9}, [0, 1]))
     write_csv(tmp_path / "grid/frozen.csv", made.grid({"lr": [0.1, 0.2]}))
-    jobs = {group.job: group for group in all_figures.GROUPS}
     of = {"runs": ["frozen-s0", "frozen-s1"], "experiment": "frozen", "splits": "splits"}
     drawn = []
-    for job in ("plot_splits", "plot_experiment", "plot_schedules", "plot_grid"):
+    whole = [*all_figures.DATA.figures[:2], *all_figures.EXPERIMENT.figures]
+    for figures in (whole, all_figures.SEARCH.figures, all_figures.COMPARISON.figures[:1]):
         options = {"experiments": ["frozen"]}
-        drawn += made.run_job(jobs[job].figures, tmp_path, options=options, **of)
+        drawn += made.run_job(figures, tmp_path, options=options, **of)
     assert len(drawn) == 16
     assert all(path.stat().st_size > 1000 for path in drawn)
 

@@ -20,8 +20,8 @@ WRAPPED = (
 
 
 def test_what_takes_long_is_told_apart_from_copies_and_figures():
-    plan = ["train_run"] * 25 + ["copy_cost"] * 20 + ["extract_features"] + ["plot_pareto"]
-    assert what_takes_long(plan, {"copy_cost", "plot_pareto"}) == (
+    plan = ["train_run"] * 25 + ["copy_cost"] * 20 + ["extract_features"] + ["plot_comparison"]
+    assert what_takes_long(plan, {"copy_cost", "plot_comparison"}) == (
         "Of 47 jobs these may take long: 25 train_run, 1 extract_features; "
         "the other 21 take seconds each (downloads apart)"
     )

@@ -63,7 +63,7 @@ def test_a_figure_is_a_file_a_caption_and_a_line(tmp_path):
     assert planned(folder, *TINY, *TARGETS) == {}
     add_toy(folder)
     toy = "results/tiny/figures/toy-frozen.svg"
-    assert planned(folder, *TINY, *TARGETS, toy) == {"plot_experiment": 1}
+    assert planned(folder, *TINY, *TARGETS, toy) == {"plot_fine_tune": 1}
     run(folder, *TINY, toy)
     right = sum(
         (answers["label"] == answers["predicted"]).sum()

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.workflow
 HERE = ("--cores", "2", "--resources", "gpu=0")
 # What follows when one method's runs are evaluated anew: of other experiments nothing trains, and
 # nothing is evaluated.
-TABLES = {"summarize", "plot_schedules", "plot_pareto", "tabulate_results", "tabulate_tokens"}
+TABLES = {"summarize", "plot_comparison"}
 MEASURED = {"measure_cost", "copy_cost"}
 SEEDS = (0, 1, 2)
 
@@ -19,10 +19,11 @@ def evaluated(method: str, seeds=SEEDS) -> set[str]:
 
 
 SUMMARY = TABLES | {"plot_early_exit"}  # which shows its rivals, from the summary
-OF_AVIT = (
-    SUMMARY | MEASURED | evaluated("avit") | {"plot_avit", "plot_experiment", "check_experiments"}
-)
-OF_EXITS = SUMMARY | MEASURED | evaluated("early_exit") | {"plot_experiment", "check_experiments"}
+OF_AVIT = SUMMARY | MEASURED | evaluated("avit") | {"plot_avit", "check_experiments"}
+OF_EXITS = SUMMARY | MEASURED | evaluated("early_exit") | {"check_experiments"}
+OF_EACH = {
+    "plot_fine_tune", "plot_early_exit", "plot_avit", "plot_token_merging", "plot_token_pruning",
+}  # fmt: skip
 FROM_FEATURES = {"extract_features", "train_run", "probe_blocks"} | evaluated("fine_tune")
 # Module -> rules that plan a job, and how many jobs some of them have; of the others any number.
 EDITED = {
@@ -37,11 +38,12 @@ EDITED = {
     "methods/avit/tables.py": (OF_AVIT, {}),
     "methods/early_exit/criteria.py": (OF_EXITS, {}),
     "methods/token_merging/merging.py": (
-        SUMMARY | MEASURED | {"evaluate_token_merging_s0", "plot_experiment"}
+        SUMMARY | MEASURED | {"evaluate_token_merging_s0", "plot_token_merging"}
         | {"check_experiments"}, {"evaluate_token_merging_s0": 1},
     ),
     "methods/avit/figures/avit_losses.py": ({"plot_avit"}, {"plot_avit": 1}),
-    "figures/confusion.py": ({"plot_experiment"}, {}),
+    "figures/confusion.py": (OF_EACH, {"plot_fine_tune": 7, "plot_avit": 1}),
+    "figures/pareto.py": ({"plot_comparison"}, {"plot_comparison": 1}),
     "evaluation/summary.py": (SUMMARY, {"summarize": 1}),
 }  # fmt: skip
 # What changes numbers reruns whatever computes with it.

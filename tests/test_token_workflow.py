@@ -112,5 +112,5 @@ def test_a_study_of_halting_alone_can_be_planned(copied):
     plan = planned(copied, *TINY)
     assert plan["train_run"] == 2
     assert plan["evaluate_avit_s0"] == plan["evaluate_avit_s1"] == 1
-    assert plan["plot_avit"] == plan["plot_pareto"] == plan["tabulate_tokens"] == 1
+    assert plan["plot_avit"] == plan["plot_comparison"] == 1
     assert not {"evaluate_fine_tune", "evaluate_early_exit", "probe_blocks"} & set(plan)

@@ -101,7 +101,10 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     module.write_text(module.read_text() + "\n# A comment cannot change a result.\n")
     assert planned(copied, *TINY) == {}
     module.write_text(module.read_text() + "\nADDED = 1\n")
-    assert planned(copied, *TINY) == {"plot_experiment": 8}
+    assert planned(copied, *TINY) == {
+        "plot_fine_tune": 4, "plot_early_exit": 1, "plot_avit": 1, "plot_token_merging": 1,
+        "plot_token_pruning": 1,
+    }  # fmt: skip
     summary = library / "evaluation" / "summary.py"
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
@@ -130,9 +133,8 @@ def test_an_edited_experiment_reruns_only_its_rules(copied):
     edit(copied, lower_rate)
     plan = planned(copied, *TINY)
     assert plan == {
-        "train_run": 2, "evaluate_fine_tune": 2, "summarize": 1, "plot_experiment": 1,
-        "plot_schedules": 1, "plot_early_exit": 1, "plot_pareto": 1, "tabulate_results": 1,
-        "tabulate_tokens": 1,
+        "train_run": 2, "evaluate_fine_tune": 2, "summarize": 1, "plot_fine_tune": 1,
+        "plot_early_exit": 1, "plot_comparison": 1,
     }  # fmt: skip
 
 
@@ -147,7 +149,7 @@ def test_an_added_experiment_leaves_the_others_alone(copied):
     edit(copied, add)
     plan = planned(copied, *TINY)
     assert plan["train_run"] == plan["evaluate_fine_tune"] == 2
-    assert plan["plot_experiment"] == 1
+    assert plan["plot_fine_tune"] == plan["plot_comparison"] == 1
     assert not {"extract_features", "prepare_dataset", "export_base", "measure_cost"} & set(plan)
 
 
@@ -159,18 +161,10 @@ def test_a_clone_with_tables_alone_redraws_and_trains_nothing(finished, tmp_path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())  # dates in an order that no run would give
     plan = planned(clone, *TINY, "--", "figures")
-    assert set(plan) == {
-        "plot_splits",
-        "plot_experiment",
-        "plot_schedules",
-        "plot_grid",
-        "plot_early_exit",
-        "plot_avit",
-        "plot_pareto",
-        "tabulate_results",
-        "tabulate_checks",
-        "tabulate_tokens",
-    }
+    assert plan == {
+        "plot_splits": 2, "plot_fine_tune": 4, "plot_early_exit": 1, "plot_avit": 1,
+        "plot_token_merging": 1, "plot_token_pruning": 1, "plot_grid": 1, "plot_comparison": 1,
+    }  # fmt: skip
     run(clone, *TINY, "--", "figures")
     for figure in sorted(results_of(finished).glob("figures/*")):
         redrawn = results_of(clone) / "figures" / figure.name

@@ -1,7 +1,7 @@
 # Figures and tables for people, drawn from tables alone, and their places in the report.
 # A figure is a line in figures/all_figures.py or in its method's room; no rule names one.
 
-# Seconds each: no cluster job is worth its wait.
+# Seconds each: no cluster job is worth its wait. Rules share a wildcard but not its values.
 for JOB in jobs(STUDY):
     for FIGURE in JOB.figures:
         SHOWN += [
@@ -19,6 +19,8 @@ for JOB in jobs(STUDY):
             **outputs_of(JOB),
         log:
             f"<logs>/{JOB.name}/{{{JOB.each}}}.log" if JOB.each else f"<logs>/{JOB.name}.log",
+        wildcard_constraints:
+            **({JOB.each: "|".join(JOB.values)} if JOB.each else {}),
         localrule: True
         conda:
             PLOT_ENV

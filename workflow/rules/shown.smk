@@ -33,7 +33,7 @@ def outputs_of(job):
         shown = report(
             first,
             caption=f"../frugalvit/{caption(figure)}",
-            category=job.category,
+            category=job.categories[figure],
             subcategory=f"{{{job.each}}}" if job.nested else None,
             labels=job.labels(figure),
         )

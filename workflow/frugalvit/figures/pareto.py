@@ -43,7 +43,7 @@ def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
         given["summary"],
         given["costs"],
         looks=read_looks(about.options["methods"]),
-        experiments=about.options["experiments"],
+        experiments=about.options["compared"],
         throughput_batch=about.options["throughput_batch"],
         **about.of_study,
     )

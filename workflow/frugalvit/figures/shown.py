@@ -1,4 +1,8 @@
-"""Which figures a study has, of what, and what each asks of the configuration."""
+"""Which figures a study has, which job draws each, and what each asks of the configuration.
+
+A job of drawing spends as long on its imports as on two figures, so few jobs draw many: one an
+experiment, one a set of splits, and one of all that compares experiments.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,12 +11,10 @@ from typing import Any
 
 from frugalvit.config.experiments import Experiment
 from frugalvit.config.study import Study
-from frugalvit.figures.all_figures import GROUPS, Group
+from frugalvit.figures.all_figures import COMPARISON, DATA, EXPERIMENT, SAVINGS, SEARCH, Group
 from frugalvit.figures.figure import Figure
 from frugalvit.figures.inputs import TABLES, Table, of_method
 from frugalvit.methods import registry
-
-COMPARED_CATEGORY = "Comparison"
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,7 @@ class Job:
 
     Attributes:
         name: of the rule.
-        category: in the report.
-        figures: that it draws together.
+        categories: figure that it draws -> its category in the report.
         tables: name -> table that it reads.
         each: the wildcard, `experiment` or `splits`; empty where it draws once.
         values: of the wildcard.
@@ -33,8 +34,7 @@ class Job:
     """
 
     name: str
-    category: str
-    figures: tuple[Figure, ...]
+    categories: Mapping[Figure, str]
     tables: dict[str, Table]
     each: str = ""
     values: Sequence[str] = ()
@@ -42,6 +42,11 @@ class Job:
     runs: Sequence[str] = ()
     settings: Any = None
     options: Any = None
+
+    @property
+    def figures(self) -> list[Figure]:
+        """That it draws together."""
+        return list(self.categories)
 
     @property
     def modules(self) -> list[str]:
@@ -71,10 +76,9 @@ class Job:
 
 def jobs(study: Study) -> list[Job]:
     """Every job of drawing that has anything to draw."""
-    found = [_of_group(study, group) for group in GROUPS]
-    found += [_of_method(study, name) for name in _methods(study)]
-    found += _of_several(study)
-    return [job for job in found if job.figures and (job.values or not job.each)]
+    found = [_of_splits(study), *(_of_method(study, name) for name in _methods(study))]
+    found += [_of_search(study), _of_study(study)]
+    return [job for job in found if job.categories and (job.values or not job.each)]
 
 
 def caption(figure: Figure) -> str:
@@ -133,77 +137,94 @@ def _tables(figures: Iterable[Figure], own: Mapping[str, str] | None = None) -> 
     }
 
 
-def _of_group(study: Study, group: Group) -> Job:
-    shown = _shown(study)
-    every = {name: asdict(one) for name, one in study.experiments.items()}
-    folders = sorted({one.splits for one in shown})
-    figures = group.figures
-    of: dict[str, Any] = {}
-    match group.scope:
-        case "splits":
-            of = {"each": "splits", "values": folders, "settings": study.split_sets}
-        case "experiment":
-            notes = {name: {"note": _note(one["method"])} for name, one in every.items()}
-            of = {"each": "experiment", "values": list(study.shown), "options": notes}
-            of["settings"] = every
-        case "grid":
-            searched = [one.name for one in shown if one.points]
-            of = {"each": "experiment", "values": searched, "settings": every}
-        case "study":
-            of["runs"] = [run for one in shown for run in one.final_runs]
-            of["options"] = {"experiments": list(study.shown)}
-            of["settings"] = every if group.described else None
-        case "compared":
-            among = compared(study)
-            figures = figures if among else ()
-            batch = study.config["evaluation"]["throughput_batch"]
-            of = _compared(study, experiments=among, throughput_batch=batch)
-    return Job(group.job, group.category, figures, _tables(figures), nested=group.nested, **of)
+def _of_splits(study: Study) -> Job:
+    """Figures of each set of images."""
+    folders = sorted({one.splits for one in _shown(study)})
+    return Job(
+        "plot_splits",
+        _in(DATA),
+        _tables(DATA.figures),
+        each="splits",
+        values=folders,
+        settings=study.split_sets,
+    )
 
 
 def _of_method(study: Study, name: str) -> Job:
-    """Figures of each of a method's experiments."""
+    """All figures of each of a method's experiments."""
     method = registry.method(name)
     own = {one.name: one for one in study.experiments.values() if one.method == name}
-    figures = tuple(figure for figure in method.figures if not figure.page)
     among = {one.name: one for one in _shown(study)}
+    # Where nothing trains, a history is that of another experiment.
+    common = [one for one in EXPERIMENT.figures if method.trains or "histories" not in one.needs]
+    figures = dict.fromkeys(common, EXPERIMENT.category)
+    figures |= {one: method.title for one in method.figures if not one.page}
     return Job(
         f"plot_{name}",
-        method.title,
         figures,
         _tables(figures, method.tables),
         each="experiment",
         values=[one for one in study.shown if one in own],
         nested=True,
         settings={one: asdict(experiment) for one, experiment in own.items()},
-        options={one: method.figure_options(experiment, among) for one, experiment in own.items()},
+        options={
+            one: {"note": _note(name), **method.figure_options(experiment, among)}
+            for one, experiment in own.items()
+        },
     )
 
 
-def _of_several(study: Study) -> list[Job]:
-    """Pages that methods share: a job each, of the experiments of all methods that name it."""
-    owners: dict[Figure, list[str]] = {}
-    for name in _methods(study):
-        for figure in registry.method(name).figures:
-            if figure.page:
-                owners.setdefault(figure, []).append(name)
+def _of_search(study: Study) -> Job:
+    """Figures of each grid search."""
+    searched = [one.name for one in _shown(study) if one.points]
+    settings = {name: asdict(study.experiments[name]) for name in searched}
+    return Job(
+        "plot_grid",
+        _in(SEARCH),
+        _tables(SEARCH.figures),
+        each="experiment",
+        values=searched,
+        settings=settings,
+    )
+
+
+def _of_study(study: Study) -> Job:
+    """Everything that compares experiments, with the pages that methods share."""
+    shown, among = _shown(study), compared(study)
+    pages = {
+        one: COMPARISON.category
+        for name in _methods(study)
+        for one in registry.method(name).figures
+        if one.page
+    }
+    figures = _in(COMPARISON) | (_in(SAVINGS) if among else {}) | pages
+    return Job(
+        "plot_comparison",
+        figures,
+        _tables(figures),
+        runs=[run for one in shown for run in one.final_runs],
+        settings={name: asdict(one) for name, one in study.experiments.items()},
+        options={
+            "experiments": list(study.shown),
+            "compared": among,
+            "listed": {page.name: _listed(study, page) for page in pages},
+            "throughput_batch": study.config["evaluation"]["throughput_batch"],
+            "methods": looks(study),
+        },
+    )
+
+
+def _listed(study: Study, page: Figure) -> list[str]:
+    """Experiments of all methods that name a page, and the plain ones beside them."""
     shown = _shown(study)
-    found = []
-    for figure, methods in owners.items():
-        own = [one for one in shown if one.method in methods]
-        # The plain ones that they start from or are compared with stand beside them.
-        beside = {name for one in own for name in (one.source, one.baseline)}
-        listed = [one.name for one in shown if one in own or one.name in beside]
-        job = f"tabulate_{PurePosixPath(figure.page).stem}"
-        of = _compared(study, experiments=listed)
-        found.append(Job(job, COMPARED_CATEGORY, (figure,), _tables((figure,)), **of))
-    return found
+    own = [one for one in shown if page in registry.method(one.method).figures]
+    # The plain ones that they start from or are compared with.
+    beside = {name for one in own for name in (one.source, one.baseline)}
+    return [one.name for one in shown if one in own or one.name in beside]
 
 
-def _compared(study: Study, **options: Any) -> dict[str, Any]:
-    """What a job needs that reads the costs of all that is compared."""
-    runs = [run for name in compared(study) for run in study.experiments[name].final_runs]
-    return {"runs": runs, "options": {**options, "methods": looks(study)}}
+def _in(group: Group) -> dict[Figure, str]:
+    return dict.fromkeys(group.figures, group.category)
 
 
 def _note(method: str) -> str:

@@ -60,7 +60,7 @@ def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
         given["costs"],
         given["metrics"],
         study=about.study,
-        experiments=about.options["experiments"],
+        experiments=about.options["listed"]["token_table"],
         looks=read_looks(about.options["methods"]),
     )
 
