@@ -115,8 +115,7 @@ def what_it_does(experiment: Experiment, series: Series) -> str:
         return f"{text}; only the first {series.blocks} blocks"
     if series.role == PLAIN:
         return text
-    kind = series.words.removeprefix(f"{experiment.name} (").removesuffix(")")
-    return f"{kind}; {text}"
+    return f"{series.words}; {text}"
 
 
 def results_table(results: Results) -> str:
