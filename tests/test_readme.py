@@ -170,3 +170,15 @@ def test_a_page_without_the_studys_block_is_a_mistake_of_one_line(finished):
     (finished / "README.md").write_text("<!-- results: another -->\n<!-- end of results -->\n")
     with pytest.raises(DataError, match="no block `<!-- results: made_up -->`"):
         make(finished)
+
+
+def test_a_docstring_stands_by_itself():
+    """Whoever hovers over a name sees one docstring: what it needs stands in it."""
+    elsewhere = re.compile(r"\b(as|see) above\b|\blikewise\b|\bditto\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sorted((ROOT / "workflow").rglob("*.py"))
+        for line in path.read_text().splitlines()
+        if elsewhere.search(line)
+    ]
+    assert found == []

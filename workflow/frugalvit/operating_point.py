@@ -70,7 +70,7 @@ class Point:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Its own columns of `EVALUATED`; the others are None."""
+        """The columns of `EVALUATED`: the point's own filled, the others None."""
         return dict.fromkeys(EVALUATED) | {
             "setting": self.setting,
             "value": self.value,

@@ -150,7 +150,7 @@ def training_digest(run):
 
 
 def source_digest(script):
-    """Of a script and of the file of its dataset's source alone."""
+    """The digest of a script and of the file of its dataset's source only."""
     return lambda wildcards: digest(
         script, [module_of(STUDY.datasets[wildcards.dataset]["source"])]
     )

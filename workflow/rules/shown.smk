@@ -42,5 +42,5 @@ def outputs_of(job):
 
 
 def own(job, values):
-    """Of what a job asks of the configuration, the part that is of its wildcard's value."""
+    """The part of what a job asks of the configuration that belongs to its wildcard's value."""
     return lookup(within=values, dpath=f"{{{job.each}}}") if job.each and values else values

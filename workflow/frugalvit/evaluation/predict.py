@@ -42,7 +42,7 @@ def predict(
 def predict_from_features(
     fabric: Fabric, model: nn.Module, features: Tensor, batch_size: int
 ) -> Tensor:
-    """As `predict`, from cached features `[images, blocks, 2, dim]` of the blocks that have a head.
+    """The logits of `predict`, from cached features `[images, blocks, 2, dim]` of blocks with a head.
 
     For a run that never trained its backbone, whose features the base's cache holds.
     """

@@ -146,7 +146,7 @@ def known_spread(value: float) -> float | None:
 
 
 def visible(axes: Axes, series: Series) -> pd.DataFrame:
-    """Its points within the limits of accuracy."""
+    """The points of a series within the limits of accuracy."""
     low, high = axes.get_ylim()
     return series.rows[series.rows["accuracy"].mul(100).between(low, high)]
 

@@ -69,7 +69,7 @@ class Job:
         return [f"figures/{figure.name}{of}.{format}" for format in formats]
 
     def labels(self, figure: Figure) -> dict[str, str]:
-        """Of a figure in the report."""
+        """The labels of a figure in the report."""
         of = {self.each: f"{{{self.each}}}"} if self.each and not self.nested else {}
         return {"figure": figure.words, **of}
 
@@ -100,7 +100,7 @@ def compared(study: Study) -> dict[str, int | None]:
 
 
 def looks(study: Study) -> dict[str, dict[str, Any]]:
-    """Of each method of a study what comparing figures need, as `figures.looks` reads it."""
+    """What comparing figures need of each method of a study, as `figures.looks` reads it."""
     return {name: look_of(name) for name in _methods(study)}
 
 

@@ -92,7 +92,7 @@ def compute_features(
     grids: Sequence[np.ndarray] = (),
     grid_blocks: Sequence[int] = (),
 ) -> Tensor:
-    """As `read_features`, by a backbone that is not the base's; one set a view.
+    """Features as `read_features` gives them, of a backbone that is not the base's; one set a view.
 
     Args:
         share: of the processes that compute them together; each gets all.

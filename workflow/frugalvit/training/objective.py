@@ -66,7 +66,7 @@ class Recipe(Protocol):
         ...
 
     def objectives(self, model: nn.Module, settings: dict, teacher: nn.Module | None) -> Objectives:
-        """Of a run's epochs; the teacher, in evaluation mode, is another run's model."""
+        """Objectives of a run's epochs; the teacher is another run's model in evaluation mode."""
         ...
 
     def describe(self, model: nn.Module) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Classification:
         return outputs.argmax(dim=1)
 
     def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
-        """None."""
+        """No further measures."""
         return {}
 
     def score(self, measures: dict[str, float]) -> list[float]:

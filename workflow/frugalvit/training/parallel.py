@@ -30,7 +30,7 @@ class Share:
     def training(
         self, items: ImageSet | FeatureSet, batch_size: int, shuffle_seed: int, workers: int
     ) -> Iterable[tuple[Any, Tensor, int]]:
-        """Its part of each shuffled batch: inputs, labels, and how many images of them count.
+        """This process's part of each shuffled batch: inputs, labels, and how many images of them count.
 
         A process without an image in the last, smaller batch gets one that does not count: it has to
         take part in the exchange of gradients.
@@ -45,7 +45,7 @@ class Share:
     def whole_batches(
         self, items: ImageSet | FeatureSet, batch_size: int, workers: int
     ) -> Iterable[tuple[Any, Tensor]]:
-        """Its batches of a split in order: over all processes each image comes once."""
+        """This process's batches of a split, in order: over all processes each image comes once."""
         order = batch_order(len(items), batch_size)
         return self._load(items, order[self.rank :: self.count], workers)
 

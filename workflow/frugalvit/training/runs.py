@@ -153,7 +153,7 @@ def _data(settings: dict, files: RunFiles, batch_size: int, workers: int) -> Run
 
 
 def _checksums(files: RunFiles) -> dict[str, str]:
-    """Of all that the run is made from."""
+    """Checksums of all files that the run is made from."""
     sources = {
         "base": sha256_file(files.base / "weights.safetensors"),
         "index": sha256_file(files.store / "index.csv"),

@@ -17,7 +17,7 @@ def archives() -> list[Archive]:
 
 
 def open_splits(raw: Path, download: bool) -> "Opened":
-    """Its two splits."""
+    """The training and the test split."""
     from torchvision.datasets import CIFAR10
 
     return [

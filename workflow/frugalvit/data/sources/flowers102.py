@@ -22,7 +22,7 @@ def archives() -> list[Archive]:
 
 
 def open_splits(raw: Path, download: bool) -> "Opened":
-    """Its three splits."""
+    """The training, validation and test split."""
     from torchvision.datasets import Flowers102
 
     names = {"train": "train", "valid": "val", "test": "test"}

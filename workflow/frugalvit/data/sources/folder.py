@@ -9,7 +9,7 @@ from frugalvit.errors import ConfigError
 
 
 def fetch(dataset: Dataset, raw: Path, mirror: Path | None) -> dict[str, Any]:
-    """Its path, and a checksum of its files' names, sizes and dates."""
+    """Note the folder's path, and a checksum of its files' names, sizes and dates."""
     folder = _user_folder(dataset)
     return {"path": str(folder), "listing_sha256": listing_digest(folder)}
 

@@ -34,7 +34,7 @@ class LinearExit(nn.Module):
 
 
 class MLPExit(nn.Module):
-    """As `LinearExit`, with one hidden layer."""
+    """The layers of `LinearExit`, with one hidden layer before the last."""
 
     reads_grid = False
 

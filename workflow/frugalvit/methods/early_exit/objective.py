@@ -78,7 +78,7 @@ class ExitClassification:
         return outputs[:, -1].argmax(dim=1)
 
     def of_split(self, predicted: Tensor, labels: Tensor) -> dict[str, float]:
-        """None."""
+        """No further measures."""
         return {}
 
     def score(self, measures: dict[str, float]) -> list[float]:
