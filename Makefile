@@ -10,7 +10,7 @@ CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 GPUS ?= $(shell if [ -n "$${CUDA_VISIBLE_DEVICES:-}" ]; then tr , '\n' <<< "$$CUDA_VISIBLE_DEVICES"; \
   else nvidia-smi -L 2>/dev/null || true; fi | grep -c .)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rerun-incomplete \
-  --configfile $(CONFIG)
+  --quiet host reason --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
 .PHONY: run study report figures environment test test-slow test-slurm chaos lint bench flowers-subset digits-base config-docs readme lock clean
@@ -35,13 +35,23 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Frugal ViT needs Python 3.11.4 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 
+# pip says either nothing or four lines a package: of those, how far it is.
+INSTALL = $(VENV)/bin/pip install --disable-pip-version-check --progress-bar off --require-hashes -r $< \
+  | { n=0; of=$$(grep -c '==.* \\$$' $<); \
+  while read -r word _; do case $$word in \
+    Collecting|Processing) n=$$((n + 1)); [ $$((n % 10)) != 0 ] || echo "  fetched $$n of $$of packages at most";; \
+    Installing) echo "  installing them: about a minute";; \
+  esac; done; }
+
 $(VENV)/.run: envs/run.lock pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install -q --require-hashes -r envs/run.lock
+	@echo "environment in $(VENV), from $<: about 2 minutes on a fast network"
+	@$(INSTALL)
 	$(VENV)/bin/pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.dev: envs/dev.lock $(VENV)/.run
-	$(VENV)/bin/pip install -q --require-hashes -r envs/dev.lock
+	@echo "environment in $(VENV), from $<"
+	@$(INSTALL)
 	@touch $@
 
 # Tests that want the development data take its folder from FRUGALVIT_MIRROR.
