@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from frugalvit.devices import gpus
-from frugalvit.devices.fabric import make_fabric
+from frugalvit.devices.fabric import loader_workers, make_fabric
 from frugalvit.errors import TrainingError
 from frugalvit.jobs.processes import launch
 from frugalvit.methods.trained import MethodRecipe
@@ -211,6 +211,27 @@ def test_a_job_that_wants_four_gpus_and_gets_one_says_so_and_trains(tmp_path):
     card = json.loads((folder / target).with_name("card.json").read_text())
     if not torch.cuda.is_available():
         assert card["device"] == "cpu (2 processes, 1 thread each)"
+
+
+def test_a_job_uses_no_more_threads_than_it_was_granted(caplog):
+    before = torch.get_num_threads()
+    try:
+        fabric = make_fabric(0, 4)
+        assert loader_workers(fabric, 2, 4) == 2
+        assert torch.get_num_threads() == 2
+        assert not caplog.text
+        assert loader_workers(make_fabric(0, 2), 3, 2) == 1
+        assert (
+            "compute.loader_workers: 3, granted 2 CPU threads in all: going on with 1"
+            in caplog.text
+        )
+        assert "compute.threads: 4 has room for all" in caplog.text
+        assert loader_workers(make_fabric(0, 1), 1, 1) == 0
+        assert torch.get_num_threads() == 1
+        assert make_fabric(0, 2, cpu_processes=4).world_size == 2
+        assert "compute.cpu_processes: 4, granted 2 CPU threads: going on with 2" in caplog.text
+    finally:
+        torch.set_num_threads(before)
 
 
 def _other_job(folder, count, visible, claimed):

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     halting_tokens,
     large_inputs,
     large_store,
+    spinning_threads,
 )
 
 logging.basicConfig(level=logging.WARNING)
@@ -28,6 +29,7 @@ BENCHMARKS = {
 NAMED_ONLY = {
     "large_store": large_store.main,
     "large_inputs": large_inputs.main,
+    "spinning_threads": spinning_threads.main,
 }
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frugalvit.devices.fabric import training_fabric
+from frugalvit.devices.fabric import loader_workers, training_fabric
 from frugalvit.jobs.processes import launch
 from frugalvit.jobs.run import run_job
 from frugalvit.methods.method import PLAIN
@@ -31,7 +31,7 @@ def main(snakemake):
         files,
         MethodRecipe(PLAIN),
         batch_size=snakemake.params.batch_size,
-        workers=snakemake.params.workers,
+        workers=loader_workers(fabric, snakemake.params.workers, snakemake.threads),
         code=snakemake.params.digest,
     )
 

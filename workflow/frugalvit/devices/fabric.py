@@ -44,7 +44,7 @@ def make_fabric(
         threads: CPU threads granted.
         precision: `auto`, or one of Fabric's; auto is bf16-mixed on CUDA devices that have it.
         asked: GPUs that the job asked for; a smaller grant is said in the log.
-        cpu_processes: processes on the CPU where there is no GPU.
+        cpu_processes: processes on the CPU where there is no GPU; no more than threads.
     """
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -90,6 +90,28 @@ def training_fabric(granted: Any, threads: int, precision: str) -> Fabric:
     return make_fabric(granted.gpu, threads, precision, asked=asked, cpu_processes=processes)
 
 
+def loader_workers(fabric: Fabric, asked: int, threads: int) -> int:
+    """How many of the granted threads are loader workers of each process; the others compute.
+
+    A process that computes needs one for itself, so fewer workers than asked for may be left.
+
+    Args:
+        fabric: of the job.
+        asked: workers of each process.
+        threads: CPU threads granted.
+    """
+    processes = fabric.world_size
+    workers = max(0, min(asked, threads // processes - 1))
+    if workers < asked:
+        log.warning(
+            "compute.loader_workers: %d, granted %d CPU threads in all: going on with %d; "
+            "compute.threads: %d has room for all",
+            asked, threads, workers, (asked + 1) * processes,
+        )  # fmt: skip
+    torch.set_num_threads(max(1, threads - workers * processes))
+    return workers
+
+
 def _devices(gpus: int, threads: int, cpu_processes: int) -> tuple[str, int | list[int]]:
     """Fabric's names for the accelerator and for how many, or which, of it."""
     if gpus and torch.cuda.is_available():
@@ -106,7 +128,12 @@ def _devices(gpus: int, threads: int, cpu_processes: int) -> tuple[str, int | li
         return "mps", 1
     if gpus:
         log.info("no GPU found: running on the CPU with %d threads", threads)
-    return "cpu", cpu_processes
+    if cpu_processes > threads:
+        log.warning(
+            "compute.cpu_processes: %d, granted %d CPU threads: going on with %d processes, on the same "
+            "global batch", cpu_processes, threads, threads,
+        )  # fmt: skip
+    return "cpu", min(cpu_processes, threads)
 
 
 def precision_of(fabric: Fabric) -> str:
