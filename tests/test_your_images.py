@@ -1,5 +1,6 @@
 """A newcomer's own photos: the shipped study with its lines edited, and what few images cannot show."""
 
+import json
 import re
 from pathlib import Path
 
@@ -74,6 +75,9 @@ def test_the_edited_file_runs_to_a_report_that_tells_what_it_cannot_show(clone, 
     assert "10 test images: one is 10 points of accuracy" in words
     assert "6 validation images: one is 16.7 points" in words
     results = clone / "results" / "your_images"
+    [card] = (results / "features").glob("views-*/card.json")
+    images = json.loads(card.read_text())["images"]
+    assert images == {"train": 24, "valid": 0, "test": 0}, "what trains alone has augmented views"
     summary = pd.read_csv(results / "summary.csv")
     tested = summary[summary["split"] == "test"].set_index("experiment")
     assert {"frozen", "fine_tuned", "first_eight", "merged"} <= set(tested.index)

@@ -1,6 +1,7 @@
 # Paths that several rules share, and what they look up of a run.
 from frugalvit.config import job_params
 from frugalvit.data.sources.all_sources import module_of
+from frugalvit.data.view_sets import PLAIN as PLAIN_VIEW
 from frugalvit.methods import registry
 from frugalvit.methods.method import PLAIN
 
@@ -73,6 +74,15 @@ def features_of(wildcards):
         "<results>/features/{views}/{split}.npy",
         views=STUDY.runs[wildcards.run].feature_sets,
         split=SPLITS,
+    )
+
+
+def trained_under(wildcards):
+    """Assignments that say which images train under a cached view set; the plain view is of all."""
+    if wildcards.views == PLAIN_VIEW:
+        return []
+    return expand(
+        "<results>/{splits}/assignments.csv", splits=STUDY.splits_reading(wildcards.views)
     )
 
 

@@ -11,6 +11,7 @@ rule extract_features:
         store=STORE,
         base=BASE,
         checked=ancient(CHECKED),
+        assignments=trained_under,
     output:
         expand("<results>/features/{{views}}/{split}.npy", split=SPLITS),
         card="<results>/features/{views}/card.json",
@@ -25,7 +26,6 @@ rule extract_features:
         runtime=growing(COMPUTE["runtime"]),
     params:
         view_set=lambda wildcards: STUDY.view_sets[wildcards.views],
-        trained_on=STUDY.trained_on,
         batch_size=EVALUATION["batch_size"],
         digest=digest("extract_features"),
     script:

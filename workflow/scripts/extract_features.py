@@ -1,11 +1,15 @@
-"""Features of the base for every image: plain, or under the augmented views of one view set."""
+"""Features of the base: of every image, or under augmented views of the images that train."""
 
 import time
 from pathlib import Path
 
+import numpy as np
+
+from frugalvit.data.feature_files import rows_that_train
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import device_name, make_fabric
 from frugalvit.files import write_json
+from frugalvit.jobs.progress import Progress
 from frugalvit.jobs.run import run_job
 from frugalvit.models.base import build_from_base, load_card
 from frugalvit.provenance import environment
@@ -20,15 +24,20 @@ def main(snakemake):
     model = fabric.setup_module(build_from_base(base, num_classes=0)).module
     views = snakemake.params.view_set
     started = time.perf_counter()
-    counts = {}
-    for path in map(Path, snakemake.output[:3]):
-        split = path.stem
-        # Augmented views are for training alone; a split that never trains has none.
-        wanted = not views["views"] or split in snakemake.params.trained_on
-        ids = store.ids(split) if wanted else []
-        sets = image_sets(store, ids, preprocessing, views["views"], views["augment"], seed=0)
-        extract_to_file(fabric, model, sets, path, snakemake.params.batch_size)
-        counts[split] = len(ids)
+    files = {path.stem: path for path in map(Path, snakemake.output[:3])}
+    rows = {split: np.arange(len(store.ids(split))) for split in files}
+    if views["views"]:
+        assignments = snakemake.input.assignments
+        rows = {split: rows_that_train(store, split, assignments) for split in files}
+    counts = {split: len(own) for split, own in rows.items()}
+    each, unit = (views["views"], "views") if views["views"] else (1, "images")
+    total = each * sum(counts.values())
+    with Progress(f"extract {snakemake.wildcards.views}", total, unit) as shown:
+        for split, path in files.items():
+            ids = store.ids(split)
+            sets = image_sets(store, ids, preprocessing, views["views"], views["augment"], seed=0)
+            batch_size = snakemake.params.batch_size
+            extract_to_file(fabric, model, sets, path, batch_size, rows[split], shown)
     write_json(
         snakemake.output.card,
         {

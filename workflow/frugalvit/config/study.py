@@ -159,11 +159,11 @@ class Study:
         path = find_file(base["file"], self.mirror, "base.file")
         return [path.name, path.stat().st_size, int(path.stat().st_mtime)]
 
-    @property
-    def trained_on(self) -> list[str]:
-        """Source splits whose images may train."""
-        swapped = any(splits["swap_train_test"] for splits in self.split_sets.values())
-        return ["train", "test"] if swapped else ["train"]
+    def splits_reading(self, views: str) -> list[str]:
+        """Folders of the splits whose training images are read under a cached view set."""
+        return sorted(
+            {self.splits_of(run) for run, own in self.runs.items() if views in own.feature_sets}
+        )
 
     def dataset_of(self, splits: str) -> str:
         """Name of the dataset that a folder of splits divides."""

@@ -1,4 +1,4 @@
-"""Reading cached features, which `training.features` writes and describes."""
+"""Reading cached features, which `training.features` writes and describes; whose they are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,18 @@ import torch
 from torch import Tensor
 
 from frugalvit.data.batches import ImageSet
+from frugalvit.data.store import Store, read_index
+from frugalvit.errors import DataError
 
 _CHUNK = 1024  # images copied at once: what is read must not be in memory twice
 
 
 def read_features(folder: Path, images: ImageSet, blocks: Sequence[int]) -> Tensor:
-    """Features after `blocks` (numbers from 1) from the cache: `[images, views, blocks, 2, dim]`."""
+    """Features after `blocks` (numbers from 1) from the cache: `[images, views, blocks, 2, dim]`.
+
+    Raises:
+        DataError: of some of the images none were computed.
+    """
     files = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in set(images.splits)}
     views, _, pooled, dim = next(iter(files.values())).shape[1:]
     read = np.empty((len(images), views, len(blocks), pooled, dim), dtype=np.float32)
@@ -23,4 +29,21 @@ def read_features(folder: Path, images: ImageSet, blocks: Sequence[int]) -> Tens
         for start in range(0, len(mine), _CHUNK):
             chunk = mine[start : start + _CHUNK]
             read[chunk] = features[np.ix_(images.rows[chunk], range(views), places)]
+            if not read[chunk].any(axis=(1, 2, 3, 4)).all():
+                raise DataError(
+                    f"{folder / f'{split}.npy'}: no features of some images that are to train; delete "
+                    "the folder and run again"
+                )
     return torch.from_numpy(read)
+
+
+def rows_that_train(store: Store, split: str, assignments: Sequence[str | Path]) -> np.ndarray:
+    """Rows of a source split (int `[n]`, ascending) whose images train by any of these tables.
+
+    A study divides the source's training images further, and may divide them in several ways.
+    """
+    train: set[str] = set()
+    for path in assignments:
+        table = read_index(path)
+        train.update(table.loc[table["split"] == "train", "id"])
+    return np.flatnonzero([image in train for image in store.ids(split)])

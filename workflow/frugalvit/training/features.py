@@ -2,7 +2,8 @@
 
 A feature file is a float32 array `[images, views, blocks, 2, dim]`: after each block, before the
 final norm, the class token (index 0) and the mean patch token (index 1). Rows are the rows of the
-store's split, so that any assignment of images to splits finds its own (`data.feature_files`).
+store's split, so that any assignment of images to splits finds its own (`data.feature_files`). Rows
+that were left out are zero, and take no room on disk.
 """
 
 import logging
@@ -14,9 +15,8 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 from torchvision.models import VisionTransformer
-from tqdm import tqdm
 
-from frugalvit.data.batches import ImageSet, batches
+from frugalvit.data.batches import ImageSet, batch_order, batches
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
 from frugalvit.files import atomic_path
@@ -54,14 +54,22 @@ def extract_to_file(
     sets: list[ImageSet],
     path: Path,
     batch_size: int,
-    workers: int = 0,
+    rows: Sequence[int] | np.ndarray | None = None,
+    shown: Progress | None = None,
 ) -> None:
     """Write the features of all blocks of `sets`, one set a view, to an npy file.
 
     An interrupted extraction leaves no file: a partly written array would look complete.
+
+    Args:
+        rows: positions in the sets that are computed; all where None. With none of them the file has
+            no rows.
+        shown: counts an image of each view.
     """
+    chosen = np.arange(len(sets[0])) if rows is None else np.asarray(rows, dtype=np.int64)
     blocks, dim = len(model.encoder.layers), model.hidden_dim
-    shape = (len(sets[0]), len(sets), blocks, 2, dim)
+    shape = (len(sets[0]) if len(chosen) else 0, len(sets), blocks, 2, dim)
+    order = [chosen[chunk].tolist() for chunk in batch_order(len(chosen), batch_size)]
     with atomic_path(path) as temporary:
         if not shape[0]:
             np.save(temporary.with_suffix(".npy"), np.empty(shape, np.float32))
@@ -69,15 +77,14 @@ def extract_to_file(
         features = open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
         model.eval()
         for view, images in enumerate(sets):
-            start = 0
-            loader = fabric.setup_dataloaders(batches(images, batch_size, workers=workers))
-            for pixels, _ in tqdm(loader, desc=f"{path.stem}, view {view + 1}", disable=None):
+            loader = fabric.setup_dataloaders(batches(images, order))
+            for batch, (pixels, _) in zip(order, loader, strict=True):
                 with fabric.autocast():
                     class_tokens, patch_means = forward_intermediates(model, pixels)
-                stop = start + len(pixels)
-                features[start:stop, view, :, CLASS_TOKEN] = class_tokens.float().cpu()
-                features[start:stop, view, :, PATCH_MEAN] = patch_means.float().cpu()
-                start = stop
+                features[batch, view, :, CLASS_TOKEN] = class_tokens.float().cpu()
+                features[batch, view, :, PATCH_MEAN] = patch_means.float().cpu()
+                if shown:
+                    shown.advance(len(batch))
         features.flush()
 
 
