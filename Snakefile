@@ -108,5 +108,6 @@ else:
     include: "workflow/rules/data.smk"
     include: "workflow/rules/base.smk"
     include: "workflow/rules/train.smk"
+    include: "workflow/rules/evaluated.smk"
     include: "workflow/rules/evaluate.smk"
     include: "workflow/rules/measure.smk"

@@ -86,34 +86,6 @@ def trained_under(wildcards):
     )
 
 
-def evaluated_together(method):
-    """A method's runs by the job that evaluates them: what its name ends in, and its runs."""
-    if not EVALUATION["together"]:
-        return {"": ["{run}"]}  # a job each
-    found = {}
-    for run in STUDY.runs_of(method):
-        found.setdefault(f"_s{STUDY.runs[run].seed}", []).append(run)
-    return found
-
-
-def named(runs, wildcards):
-    """Runs of a job, of which one may be its wildcard."""
-    return [run.format(run=wildcards.get("run")) for run in runs]
-
-
-def plain_features_of(runs, wildcards):
-    """The base's cached features, for runs that leave the backbone as it was."""
-    if not any(STUDY.runs[run].head_only for run in named(runs, wildcards)):
-        return []
-    return expand("<results>/features/plain/{split}.npy", split=SPLITS)
-
-
-def splits_of_runs(runs, wildcards):
-    """Assignments of images to splits that runs go by, a file a run."""
-    found = [STUDY.splits_of(run) for run in named(runs, wildcards)]
-    return [f"<results>/{splits}/assignments.csv" for splits in found]
-
-
 def search_of(wildcards):
     """What the final run of a searched experiment needs: the choice, and weights it may reuse."""
     run = STUDY.runs[wildcards.run]
