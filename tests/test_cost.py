@@ -11,7 +11,8 @@ import torch
 from timm.layers import set_fused_attn
 from torch.utils.flop_counter import FlopCounterMode
 
-from frugalvit.evaluation.cost import BUSY, Bystanders, under_load
+from frugalvit.busy import load_text
+from frugalvit.evaluation.cost import Bystanders
 from frugalvit.models.architectures import named_architecture
 from frugalvit.models.flops import block_flops, flops_by_part, num_tokens, vit_flops
 
@@ -92,5 +93,8 @@ def test_busy_bystanders_are_told_and_this_process_is_none():
     assert own > 0.4
     assert cores > 0.6 * used.ru_utime / seconds
     assert cores + own / seconds < (os.cpu_count() or 1) + 0.2
-    assert under_load(BUSY + 0.01)
-    assert not under_load(BUSY - 0.01)
+
+
+def test_times_taken_beside_others_are_flagged():
+    assert load_text([0.0, 0.2, float("nan")]) == load_text([]) == ""
+    assert "kept 1.5 cores busy" in load_text([0.1, 1.5])

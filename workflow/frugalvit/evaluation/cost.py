@@ -1,7 +1,6 @@
 """Tables of measured cost: their columns, and what else kept the machine busy meanwhile."""
 
 import time
-from typing import Any
 
 import psutil
 
@@ -11,7 +10,6 @@ COLUMNS = [
     "spread", "busy_cores",
 ]  # fmt: skip
 LARGE_BATCH = 128  # at which every model is timed too
-BUSY = 0.25  # cores that others keep busy, from which times are not to be believed
 
 
 class Bystanders:
@@ -33,8 +31,3 @@ class Bystanders:
         guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
         own = psutil.Process().cpu_times()
         return time.monotonic(), sum(times) - idle - guests, own.user + own.system
-
-
-def under_load(busy_cores: Any) -> bool:
-    """Whether times were measured beside too much else."""
-    return bool(busy_cores > BUSY)

@@ -67,7 +67,7 @@ COMPARISON = Group(
         Figure(
             "results_table",
             HOME + "results_table",
-            ("summary", "all_points", "predictions"),
+            ("summary", "all_points", "predictions", "costs"),
             "results as a table",
             page="summary.html",
         ),

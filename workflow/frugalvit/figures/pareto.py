@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from frugalvit.busy import load_text
 from frugalvit.chance import chance_text
 from frugalvit.figures import comparison, style, tables
 from frugalvit.figures.about import About
@@ -93,6 +94,7 @@ def draw(
     body = TOP + HEIGHT + FOOT if panels else 0.0
     height = body + HEADER + len(series) * ROW
     notes = notes_text(rows, table, limits, sizes, len(panels) < len(COSTS))
+    notes = " ".join(filter(None, [load_text(costs.get("busy_cores", [])), notes]))
     page = Page(title, subtitle, width_mm, height, notes=notes)
     width = (page.width - LEFT - 2 - GAP * (len(panels) - 1)) / max(len(panels), 1)
     for number, column in enumerate(panels):

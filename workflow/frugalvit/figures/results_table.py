@@ -5,6 +5,7 @@ from html import escape
 
 import pandas as pd
 
+from frugalvit.busy import load_text
 from frugalvit.chance import few_images, interval_text
 from frugalvit.figures import paired
 from frugalvit.figures.about import About
@@ -31,6 +32,7 @@ NEEDS = {
     "summary": COLUMNS,
     "all_points": (*POINT_COLUMNS, "params_m"),
     "predictions": paired.COLUMNS,
+    "costs": ("model",),
 }
 _SPREAD = (  # column, heading, factor, digits
     ("accuracy", "accuracy, %", 100, 1),
@@ -84,7 +86,8 @@ tr.fewer td { color: #666; }
 def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
     """See `figures.plotting`."""
     shown = about.options["experiments"]
-    return draw(given["summary"], shown, given["all_points"], given["predictions"])
+    costs = given["costs"]
+    return draw(given["summary"], shown, given["all_points"], given["predictions"], costs)
 
 
 def draw(
@@ -92,6 +95,7 @@ def draw(
     shown: list[str] | None,
     points: pd.DataFrame | None = None,
     predictions: pd.DataFrame | None = None,
+    costs: pd.DataFrame | None = None,
     split: str = "test",
 ) -> str:
     """A whole HTML page; the best mean accuracy of a model in use on each set of test images is marked.
@@ -103,6 +107,7 @@ def draw(
         shown: experiments to show; all where None.
         points: of all adaptive runs: those not in use get rows of their own.
         predictions: of the runs, as `paired.correctness` takes them, to compare image by image.
+        costs: of all runs, with `busy_cores` where it was known: whether times can be believed.
         split: the split that is compared.
     """
     runs = compared_runs(summary, shown)
@@ -140,7 +145,7 @@ def draw(
         "<p>Mean over seeds ± standard deviation. GFLOPs count one multiply-add as 2; latency is for "
         f"one image, throughput for a batch. Trained on: {devices}.</p>"
         f"<p>{_CHANCE}{_PAIRED if _WON in against else ''}</p>"
-        f"{_short(runs)}{_FEWER if fewer else ''}{_few(runs, split)}"
+        f"{_short(runs)}{_busy(costs)}{_FEWER if fewer else ''}{_few(runs, split)}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></html>\n"
     )
 
@@ -174,6 +179,12 @@ def _few(runs: pd.DataFrame, split: str) -> str:
     return "".join(
         f"<p class='few'>{n} {split} images: {escape(what)}.</p>" for n, what in said if what
     )
+
+
+def _busy(costs: pd.DataFrame | None) -> str:
+    """A paragraph where times were measured beside too much else."""
+    said = "" if costs is None else load_text(costs.get("busy_cores", []))
+    return f"<p class='few'>{escape(said)}</p>" if said else ""
 
 
 def _short(runs: pd.DataFrame) -> str:

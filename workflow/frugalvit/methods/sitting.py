@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 from torch import Tensor, nn
 
+from frugalvit.busy import load_text
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric, make_fabric, precision_of
-from frugalvit.evaluation.cost import LARGE_BATCH, under_load
+from frugalvit.evaluation.cost import LARGE_BATCH
 from frugalvit.evaluation.timed_points import (
     TimedRun,
     cost_table,
@@ -106,12 +107,9 @@ class Sitting:
         how = (self.batch_sizes, self.threads, self.seconds, device)
         log.info("%d networks and operating points take turns", len(self._models))
         self._rows = measure_points(self._models, self._images, *how)
-        busy = max(row["busy_cores"] for row in self._rows)
-        if under_load(busy):
-            log.warning(
-                "measured while other processes kept %.1f cores busy: these times are not to be "
-                "believed; once the machine is idle, measure again with --forcerun measure_cost", busy,
-            )  # fmt: skip
+        said = load_text([row["busy_cores"] for row in self._rows])
+        if said:
+            log.warning("%s", said)
 
     def plain_costs(self, key: tuple) -> pd.DataFrame:
         """Table of cost of a plain network (`evaluation.cost.COLUMNS`)."""
