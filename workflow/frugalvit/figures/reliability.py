@@ -18,13 +18,18 @@ BINS = 15
 TICKS = [0, 20, 40, 60, 80, 100]
 
 
+def bin_of(probability: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Number of the bin that holds each confidence, from 0."""
+    return np.clip(np.ceil(np.asarray(probability) * bins).astype(int) - 1, 0, bins - 1)
+
+
 def bin_predictions(probability: np.ndarray, correct: np.ndarray, bins: int = BINS) -> pd.DataFrame:
     """Count, mean confidence and accuracy of equal-width bins (k / bins, (k + 1) / bins].
 
     `probability` is that of the predicted class, [n] in [0, 1]; `correct` is [n] of bool. Rows of
     empty bins hold NaN.
     """
-    index = np.clip(np.ceil(np.asarray(probability) * bins).astype(int) - 1, 0, bins - 1)
+    index = bin_of(probability, bins)
     count = np.bincount(index, minlength=bins)
     with np.errstate(invalid="ignore"):
         confidence = np.bincount(index, weights=probability, minlength=bins) / count
@@ -34,9 +39,9 @@ def bin_predictions(probability: np.ndarray, correct: np.ndarray, bins: int = BI
 
 def calibration_error(probability: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
     """Expected calibration error: the bins' |accuracy - confidence|, weighted by their counts."""
-    table = bin_predictions(probability, correct, bins)
-    gap = (table["accuracy"] - table["confidence"]).abs()
-    return float((gap * table["count"]).sum() / max(table["count"].sum(), 1))
+    wrong_by = np.asarray(correct, dtype=float) - probability
+    gaps = np.bincount(bin_of(probability, bins), weights=wrong_by, minlength=bins)
+    return float(np.abs(gaps).sum() / max(len(wrong_by), 1))
 
 
 def chance_error(probability: np.ndarray, bins: int = BINS, draws: int = 200) -> float:
