@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from frugalvit.data.batches import ImageSet
+from frugalvit.data.boxes import boxes_in_view
 from frugalvit.data.store import COLUMNS as INDEX_COLUMNS
 from frugalvit.data.store import Store, read_index
 from frugalvit.data.thumbnails import decode
@@ -18,7 +19,6 @@ from frugalvit.methods.avit.model import target_distribution
 from frugalvit.methods.avit.reachable import check_indices
 from frugalvit.methods.avit.tables import (
     Halting,
-    boxes_in_view,
     chosen_images,
     depth_by_box,
     halting_table,
@@ -99,7 +99,7 @@ def test_a_box_is_as_the_model_sees_it(tmp_path):
     boxes = ["0.25 0.25 0.75 0.75", "0 0.5 0.5 1", "", "0 0 0.2 0.2"]
     store = make_store(tmp_path / "store", boxes, side=32)
     ids = ["i1", "i0", "i2", "i3"]  # in the order asked for
-    expected = [[0, 0.5, 0.5, 1], [0, 0, 1, 1], [np.nan] * 4, [0, 0, 0, 0]]
+    expected = [[0, 0.5, 0.5, 1], [0, 0, 1, 1], [np.nan] * 4, [np.nan] * 4]
     np.testing.assert_allclose(boxes_in_view(store, ids, 16), expected)
     whole = [[0, 0.5, 0.5, 1], [0.25, 0.25, 0.75, 0.75], [np.nan] * 4, [0, 0, 0.2, 0.2]]
     np.testing.assert_allclose(boxes_in_view(store, ids, 32), whole)

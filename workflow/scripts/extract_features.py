@@ -13,7 +13,7 @@ from frugalvit.jobs.progress import Progress
 from frugalvit.jobs.run import run_job
 from frugalvit.models.base import build_from_base, load_card
 from frugalvit.provenance import environment
-from frugalvit.training.features import extract_to_file, image_sets
+from frugalvit.training.features import CACHE_SEED, extract_to_file, image_sets
 
 
 def main(snakemake):
@@ -35,7 +35,8 @@ def main(snakemake):
     with Progress(f"extract {snakemake.wildcards.views}", total, unit) as shown:
         for split, path in files.items():
             ids = store.ids(split)
-            sets = image_sets(store, ids, preprocessing, views["views"], views["augment"], seed=0)
+            how = (views["views"], views["augment"], CACHE_SEED)
+            sets = image_sets(store, ids, preprocessing, *how)
             batch_size = snakemake.params.batch_size
             extract_to_file(fabric, model, sets, path, batch_size, rows[split], shown)
     write_json(

@@ -231,8 +231,8 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
     schedule = _resolve_epochs(at, raw)
     _check_depth(at, schedule, layers, config["base"]["model"])
     method = registry.method(raw["method"])
-    method.check_schedule(at, schedule)
     settings = run_settings(raw["method"], seed, training, schedule)
+    method.check_schedule(at, settings["schedule"])
     _check_views(at, settings)
     own = method.training(raw)
     if "keep_blocks" in raw and "keep_blocks" not in own:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from frugalvit.data.boxes import in_window, stored_boxes, with_boxes
 from frugalvit.data.store import Store
 from frugalvit.data.views import Augment, to_tensor, view_keys
 
@@ -22,7 +23,8 @@ class ImageSet(Dataset):
 
     An item is `(images float32 [batch, 3, size, size], labels int64 [batch])`, asked for by a list
     of positions. `epoch` and `seed` choose the augmentation, whatever the order, the batch size or
-    the number of workers.
+    the number of workers. A set that is `boxed` gives targets `[batch, 5]` (`data.boxes`) in place of
+    labels, with the boxes where they lie in the view.
     """
 
     def __init__(
@@ -32,9 +34,11 @@ class ImageSet(Dataset):
         preprocessing: dict,
         augment: dict | None = None,
         seed: int = 0,
+        boxed: bool = False,
     ):
         rows = store.index.set_index("id").loc[list(ids)]
         self.store = store
+        self.preprocessing = preprocessing
         self.ids = list(ids)
         self.labels = torch.tensor(rows["label"].tolist())
         how = (preprocessing["image_size"], preprocessing["mean"], preprocessing["std"])
@@ -45,6 +49,7 @@ class ImageSet(Dataset):
         self.epoch = 0
         self.splits = rows["split"].to_numpy()
         self.rows = rows["row"].to_numpy()
+        self._stored = stored_boxes(store, ids) if boxed else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,7 +64,20 @@ class ImageSet(Dataset):
             images = to_tensor(pixels, *self._how)
         else:
             images = self.augment(pixels, view_keys(self.seed, self.epoch, positions))
-        return images, self.labels[positions]
+        return images, self.targets(positions)
+
+    def targets(self, positions: Sequence[int] | np.ndarray) -> Tensor:
+        """What a model learns of these images in this view: labels, or with boxes targets."""
+        positions = np.asarray(positions, dtype=np.int64)
+        labels = self.labels[torch.from_numpy(positions)]
+        if self._stored is None:
+            return labels
+        boxes, side = self._stored[positions], self.store.image_size
+        if self.augment is None:
+            start = (side - self.image_size) // 2
+            return with_boxes(labels, in_window(boxes * side, start, self.image_size))
+        keys = view_keys(self.seed, self.epoch, positions)
+        return with_boxes(labels, self.augment.boxes(boxes, keys, side))
 
 
 class FeatureSet(Dataset):
@@ -67,6 +85,7 @@ class FeatureSet(Dataset):
 
     An item is `(features [batch, blocks, 2, dim], labels)`; with `grids`, arrays
     `[images, views, 1 + patches, dim]`, it is `([features, *grids [batch, 1 + patches, dim]], labels)`.
+    Labels are `[images]`, or targets with the boxes of every view, `[images, views, 5]`.
     """
 
     def __init__(
@@ -88,10 +107,12 @@ class FeatureSet(Dataset):
             generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
             drawn = torch.randint(views, (len(self),), generator=generator)[positions]
         features = self.features[positions, drawn]
+        of_view = self.labels.ndim > 1
+        labels = self.labels[positions, drawn] if of_view else self.labels[positions]
         if not self.grids:
-            return features, self.labels[positions]
+            return features, labels
         tokens = [torch.from_numpy(grid[positions, drawn.numpy()]) for grid in self.grids]
-        return [features, *tokens], self.labels[positions]
+        return [features, *tokens], labels
 
 
 def batch_order(count: int, batch_size: int, shuffle_seed: int | None = None) -> list[list[int]]:

@@ -6,6 +6,7 @@ number of workers change nothing, and the global generators are left alone.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
+from frugalvit.data.boxes import in_window
 from frugalvit.errors import ConfigError
 
 _OFF = {
@@ -109,35 +111,72 @@ class Augment:
         keys = np.asarray(keys, dtype=np.uint64)
         if len(keys) != len(images):
             raise ValueError(f"{len(images)} images but {len(keys)} keys")
+        drawn = self._draw(keys, *images.shape[1:3])
+        if drawn.windows is not None:
+            images = self._crop(images, drawn.windows)
+        if self.settings["shift"]:
+            images = _shifted(images, self.image_size, drawn.offsets, self.settings["shift"])
+        views = _planar(centre_crop(images, self.image_size))
+        if drawn.flip.any():
+            chosen = torch.from_numpy(drawn.flip)
+            views[chosen] = views[chosen].flip(-1)
+        if self._policy is not None:
+            views = _apply(self._policy, views, keys)
+        tensor = normalize(views, self.mean, self.std)
+        _erase(tensor, drawn.erase, drawn.erased)
+        return tensor
+
+    def boxes(self, boxes: np.ndarray, keys: Sequence[int] | np.ndarray, side: int) -> np.ndarray:
+        """Where boxes lie in the views that the same keys give of their images.
+
+        Args:
+            boxes: `[batch, 4]`, as `data.boxes` has them, in the stored squares.
+            keys: as `__call__` takes them.
+            side: of the stored squares, px.
+
+        Returns:
+            `[batch, 4]`, cut at the view's edges; NaN where nothing of a box is left.
+
+        Raises:
+            ValueError: operations of a policy move what they do not tell of.
+        """
+        if self._policy is not None:
+            raise ValueError("trivial_augment and auto_augment move objects, but no boxes")
+        drawn = self._draw(np.asarray(keys, dtype=np.uint64), side, side)
+        moved = boxes * side
+        if drawn.windows is not None:
+            top, left, tall, wide = drawn.windows.T
+            start = np.stack([left, top, left, top], axis=1)
+            moved = (moved - start) * self.image_size / np.stack([wide, tall, wide, tall], axis=1)
+            side = self.image_size
+        start = np.full_like(moved, (side - self.image_size) // 2)
+        if self.settings["shift"]:
+            start += drawn.offsets[:, [1, 0, 1, 0]]
+        seen = in_window(moved, start, self.image_size)
+        mirrored = seen[drawn.flip]
+        mirrored[:, [0, 2]] = 1 - mirrored[:, [2, 0]]
+        seen[drawn.flip] = mirrored
+        return seen
+
+    def _draw(self, keys: np.ndarray, height: int, width: int) -> "_Drawn":
         draw = _Draws(keys)
         # Every draw happens whatever is on, so that one setting does not reshuffle the others.
         flip = draw.uniform(1)[:, 0] < self.settings["horizontal_flip"]
         reach = self.settings["shift"]
         offsets = np.floor(draw.uniform(2) * (2 * reach + 1)).astype(int) - reach
-        boxes = draw.uniform(_BOX_DRAWS)
+        cropped = draw.uniform(_BOX_DRAWS)
         erase = draw.uniform(1)[:, 0] < self.settings["random_erasing"]
         erased = draw.uniform(_BOX_DRAWS)
+        windows = None
         if self.settings["crop_scale"] is not None:
-            images = self._crop(images, boxes)
-        if reach:
-            images = _shifted(images, self.image_size, offsets, reach)
-        views = _planar(centre_crop(images, self.image_size))
-        if flip.any():
-            chosen = torch.from_numpy(flip)
-            views[chosen] = views[chosen].flip(-1)
-        if self._policy is not None:
-            views = _apply(self._policy, views, keys)
-        tensor = normalize(views, self.mean, self.std)
-        _erase(tensor, erase, erased)
-        return tensor
+            scale, ratio = self.settings["crop_scale"], self.settings["crop_ratio"]
+            windows = _random_boxes(cropped, height, width, scale, ratio)
+        return _Drawn(flip, offsets, windows, erase, erased)
 
-    def _crop(self, images: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        scale, ratio = self.settings["crop_scale"], self.settings["crop_ratio"]
-        height, width = images.shape[1:3]
-        boxes = _random_boxes(numbers, height, width, scale, ratio)
+    def _crop(self, images: np.ndarray, windows: np.ndarray) -> np.ndarray:
         size = [self.image_size, self.image_size]
         cropped = np.empty((len(images), *size, 3), dtype=np.uint8)
-        for row, (top, left, tall, wide) in enumerate(boxes.tolist()):
+        for row, (top, left, tall, wide) in enumerate(windows.tolist()):
             # A channels-last window, as torchvision's fast uint8 path wants it.
             window = images[row, top : top + tall, left : left + wide].copy()
             image = torch.from_numpy(window).permute(2, 0, 1)
@@ -163,6 +202,16 @@ def _apply(policy: v2.Transform, views: Tensor, keys: np.ndarray) -> Tensor:
             generator.manual_seed(key >> 1)
             augmented[row] = policy(views[row])
     return augmented
+
+
+class _Drawn(NamedTuple):
+    """What was drawn for each view of a batch."""
+
+    flip: np.ndarray  # bool [n]
+    offsets: np.ndarray  # int [n, 2]: down, right, px
+    windows: np.ndarray | None  # int [n, 4] of random crops: top, left, height, width, px
+    erase: np.ndarray  # bool [n]
+    erased: np.ndarray  # uniform numbers [n, 22] for the erased rectangles
 
 
 class _Draws:

@@ -116,6 +116,7 @@ class Method:
     """Check phases whose epochs are resolved; raises ConfigError."""
     distils: Callable[[dict[str, Any]], bool] = _never
     """From an entry, whether its runs learn from the answers of its baseline's."""
+    boxed: bool = False  # its runs learn the box of each image besides its class
     trains: bool = True  # else its runs are another experiment's, used in another way
     head_phases: tuple[str, ...] = ("head",)  # words of a schedule that train heads only
     # --- what its runs may read ---

@@ -13,6 +13,7 @@ METHODS = (
     "avit",
     "token_merging",
     "token_pruning",
+    "localize",
 )
 
 

@@ -57,6 +57,11 @@ class MethodRecipe:
 
     method: str
 
+    @property
+    def boxed(self) -> bool:
+        """Whether its runs learn boxes."""
+        return registry.method(self.method).boxed
+
     def start(self, settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
         """See `start_run`; of a run that makes the base, whose settings name no method, too."""
         return start_run(settings | {"method": self.method}, base, source, num_classes)

@@ -34,17 +34,50 @@ log = logging.getLogger(__name__)
 
 
 def image_sets(
-    store: Store, ids: list[str], preprocessing: dict, views: int, augment: dict, seed: int
+    store: Store,
+    ids: list[str],
+    preprocessing: dict,
+    views: int,
+    augment: dict,
+    seed: int,
+    boxed: bool = False,
 ) -> list[ImageSet]:
     """One `ImageSet` a view: only the plain view, or `views` augmented ones."""
     if not views or not augment:
-        return [ImageSet(store, ids, preprocessing)]
+        return [ImageSet(store, ids, preprocessing, boxed=boxed)]
     sets = []
     for view in range(views):
-        images = ImageSet(store, ids, preprocessing, augment, seed)
+        images = ImageSet(store, ids, preprocessing, augment, seed, boxed)
         images.epoch = view
         sets.append(images)
     return sets
+
+
+CACHE_SEED = 0  # of the cached views that all runs share
+
+
+def view_targets(sets: Sequence[ImageSet]) -> Tensor:
+    """Targets of every view of the same images, `[images, views, 5]`, or labels `[images]`."""
+    targets = [images.targets(np.arange(len(images))) for images in sets]
+    return torch.stack(targets, dim=1) if targets[0].ndim > 1 else targets[0]
+
+
+def cached_targets(images: ImageSet, views: int, augment: dict) -> Tensor:
+    """As `view_targets`, of images in the views that the base's cache holds (`extract_features`).
+
+    Args:
+        images: a plain set, boxed.
+        views: cached ones.
+        augment: their augmentation.
+    """
+    targets = torch.empty(len(images), max(views, 1), 5)
+    for split in set(images.splits):
+        ids = images.store.ids(split)
+        how = (images.preprocessing, views, augment, CACHE_SEED, True)
+        found = view_targets(image_sets(images.store, ids, *how))
+        mine = np.flatnonzero(images.splits == split)
+        targets[mine] = found[images.rows[mine]]
+    return targets
 
 
 @torch.inference_mode()

@@ -57,6 +57,11 @@ class Objectives(Protocol):
 class Recipe(Protocol):
     """What the loop has to be told of a method: its model and its objectives."""
 
+    @property
+    def boxed(self) -> bool:
+        """Whether runs learn boxes: labels are then targets (`data.boxes`)."""
+        ...
+
     def start(self, settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
         """The model that a run begins with: the base, or the run in `source`, adapted."""
         ...

@@ -43,6 +43,7 @@ class RunData:
     base_backbone: bool = True  # whether the run starts with the base's own backbone
     batch_size: int = 64  # of evaluation and feature extraction
     workers: int = 0
+    boxed: bool = False  # whether the run learns boxes besides classes
 
 
 @dataclass
@@ -88,10 +89,9 @@ def prepare_stage(
         network = on_features(model)
     else:
         augment = phase["augment"] or None
-        train = ImageSet(
-            data.store, data.train_ids, data.preprocessing, augment, mix_seed(seed, AUGMENT)
-        )
-        valid = ImageSet(data.store, data.valid_ids, data.preprocessing)
+        how = (augment, mix_seed(seed, AUGMENT), data.boxed)
+        train = ImageSet(data.store, data.train_ids, data.preprocessing, *how)
+        valid = ImageSet(data.store, data.valid_ids, data.preprocessing, boxed=data.boxed)
         network = on_images(model) if heads_alone(phase["train"]) else model
     groups = parameter_groups(
         model, phase["train"], phase["lr"], phase["weight_decay"], phase["layer_decay"]
@@ -113,8 +113,8 @@ def _feature_sets(
     fresh: bool,
     scratch: str | None,
 ) -> tuple[FeatureSet, FeatureSet]:
-    plain_train = ImageSet(data.store, data.train_ids, data.preprocessing)
-    plain_valid = ImageSet(data.store, data.valid_ids, data.preprocessing)
+    plain_train = ImageSet(data.store, data.train_ids, data.preprocessing, boxed=data.boxed)
+    plain_valid = ImageSet(data.store, data.valid_ids, data.preprocessing, boxed=data.boxed)
     with_views = bool(settings["views"] and phase["augment"])
     train_cache = data.view_features if with_views else data.plain_features
     blocks = feature_blocks(model)
@@ -123,6 +123,10 @@ def _feature_sets(
     if fresh and train_cache and data.plain_features and not scratch:
         train = read_features(train_cache, plain_train, blocks)
         valid = read_features(data.plain_features, plain_valid, blocks)
+        cached_views = settings["views"] if with_views else 0
+        labels = plain_train.labels
+        if data.boxed:
+            labels = features.cached_targets(plain_train, cached_views, phase["augment"])
     else:
         views = features.image_sets(
             data.store,
@@ -131,7 +135,9 @@ def _feature_sets(
             settings["views"],
             phase["augment"],
             mix_seed(settings["seed"], AUGMENT),
+            data.boxed,
         )
+        labels = features.view_targets(views)
         if scratch:
             train_grids = _make_grids(share, Path(scratch), "train", model, views)
             valid_grids = _make_grids(share, Path(scratch), "valid", model, [plain_valid])
@@ -149,8 +155,8 @@ def _feature_sets(
     device = share.fabric.device
     view_seed = mix_seed(settings["seed"], VIEW)
     return (
-        FeatureSet(train.to(device), plain_train.labels, view_seed, train_grids),
-        FeatureSet(valid.to(device), plain_valid.labels, 0, valid_grids),
+        FeatureSet(train.to(device), labels, view_seed, train_grids),
+        FeatureSet(valid.to(device), features.view_targets([plain_valid]), 0, valid_grids),
     )
 
 

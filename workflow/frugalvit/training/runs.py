@@ -98,7 +98,7 @@ def train_run(
         ConfigError: the schedule, or what the method adds, does not fit the base.
         TrainingError: training diverged.
     """
-    data = _data(settings, files, batch_size, workers)
+    data = _data(settings, files, recipe.boxed, batch_size, workers)
     torch.manual_seed(settings["seed"])
     with within(f"experiments.{run.rsplit('-s', 1)[0]}"):
         classes = len(data.store.class_names)
@@ -132,7 +132,7 @@ def train_run(
     return progress
 
 
-def _data(settings: dict, files: RunFiles, batch_size: int, workers: int) -> RunData:
+def _data(settings: dict, files: RunFiles, boxed: bool, batch_size: int, workers: int) -> RunData:
     """The run's images and cached features."""
     assignments = read_index(files.assignments)
     ids = {
@@ -149,6 +149,7 @@ def _data(settings: dict, files: RunFiles, batch_size: int, workers: int) -> Run
         base_backbone=bool(files.features) or files.source is None,
         batch_size=batch_size,
         workers=workers,
+        boxed=boxed,
     )
 
 

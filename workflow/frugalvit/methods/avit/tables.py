@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from frugalvit.data.batches import ImageSet
-from frugalvit.data.store import Store
+from frugalvit.data.boxes import boxes_in_view
 from frugalvit.data.thumbnails import encode
 from frugalvit.data.views import centre_crop
 from frugalvit.evaluation.tested import TestedRun
@@ -122,18 +122,6 @@ def halting_table(halting: Tensor, depths: Tensor, target: Tensor, split: str) -
 def patch_centres(side: int) -> np.ndarray:
     """Centres of the patches of a row or column, as shares of the side, `[side]`."""
     return (np.arange(side) + 0.5) / side
-
-
-def boxes_in_view(store: Store, ids: Sequence[str], image_size: int) -> np.ndarray:
-    """Boxes `[images, 4]` (x0, y0, x1, y1 as shares of what the model sees); NaN without a box."""
-    texts = store.index.set_index("id").loc[list(ids), "box"]
-    boxes = np.full((len(texts), 4), np.nan)
-    for row, text in enumerate(texts):
-        if isinstance(text, str) and text:
-            boxes[row] = [float(part) for part in text.split()]
-    whole = store.image_size
-    border = (whole - image_size) // 2
-    return ((boxes * whole - border) / image_size).clip(0, 1)
 
 
 def depth_by_box(depths: Tensor, boxes: np.ndarray) -> dict[str, float | int | None]:

@@ -1,0 +1,1 @@
+"""Class and box of one object an image, from one backbone."""
