@@ -19,8 +19,8 @@ def evaluated(method: str, seeds=SEEDS) -> set[str]:
 
 
 SUMMARY = TABLES | {"plot_early_exit"}  # which shows its rivals, from the summary
-OF_AVIT = SUMMARY | MEASURED | evaluated("avit") | {"plot_avit", "check_experiments"}
-OF_EXITS = SUMMARY | MEASURED | evaluated("early_exit") | {"check_experiments"}
+OF_AVIT = SUMMARY | MEASURED | evaluated("avit") | {"plot_avit"}
+OF_EXITS = SUMMARY | MEASURED | evaluated("early_exit")
 OF_EACH = {
     "plot_fine_tune", "plot_early_exit", "plot_avit", "plot_token_merging", "plot_token_pruning",
 }  # fmt: skip

@@ -18,7 +18,6 @@ if STUDY.pretraining:
                 file=STORE_FILES,
             ),
             assignments="<results>/splits-pretrain/assignments.csv",
-            checked=ancient(IMAGES_CHECKED),
         output:
             weights=PRETRAINED[0],
             card=PRETRAINED[1],
@@ -48,7 +47,7 @@ if STUDY.pretraining:
 rule export_base:
     input:
         pretrained=pretrained(),
-        checked=ancient(IMAGES_CHECKED),
+        checked=IMAGES_CHECKED,
     output:
         weights=BASE[0],
         card=BASE[1],
@@ -64,32 +63,37 @@ rule export_base:
         pretraining=STUDY.pretraining,
         # A weights file's state, so that a changed file is noticed wherever it lies.
         stamp=STUDY.base_stamp,
+        # What no training on this base could give is refused here, the first time.
+        asked=Untracked(job_params.checked_experiments(STUDY)),
         digest=digest("export_base"),
     script:
         "../scripts/export_base.py"
 
 
-# Apart from the export: an edited schedule must not remake the base that every run starts from.
+# Apart from the export: an edited schedule must not remake the base that every run starts from. First
+# of all that can run: what it refuses should not be trained. No rule waits for it, or a changed target
+# would train anew.
 rule check_experiments:
     input:
         store=STORE,
         base=BASE,
-        checked=ancient(IMAGES_CHECKED),
     output:
-        # Kept where a later check fails: without it everything that waits for it would run anew.
-        update(EXPERIMENTS_CHECKED),
+        "<results>/base/experiment_checks.json",
     log:
         "<logs>/check_experiments.log",
+    priority: 100
     conda:
         FULL_ENV
     resources:
         mem_mb=4000,
         runtime=10,
     params:
+        counted=job_params.counted_experiments(STUDY),
         experiments=job_params.checked_experiments(STUDY),
         digest=digest(
             "check_experiments",
             [
+                *parts(STUDY.methods, "keys"),
                 *parts(STUDY.methods, "model"),
                 *parts([name for name in STUDY.methods if registry.has(name, "check")], "check"),
             ],

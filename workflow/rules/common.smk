@@ -1,6 +1,7 @@
 # Paths that several rules share, and what they look up of a run.
 from frugalvit.config import job_params
 from frugalvit.data.sources.all_sources import module_of
+from frugalvit.jobs.untracked import Untracked
 from frugalvit.data.view_sets import PLAIN as PLAIN_VIEW
 from frugalvit.methods import registry
 from frugalvit.methods.method import PLAIN
@@ -15,11 +16,8 @@ PRETRAINED = [
     "<results>/base/pretraining/weights.safetensors",
     "<results>/base/pretraining/card.json",
 ]
-# Written once a check has passed. What is costly waits for it; `ancient`, because a check that runs
-# again, for an edited target say, must train nothing anew.
-IMAGES_CHECKED = "<results>/splits/images_checked.json"
-EXPERIMENTS_CHECKED = "<results>/base/experiment_checks.json"
-CHECKED = [IMAGES_CHECKED, EXPERIMENTS_CHECKED]
+# The base waits for it, and all that is costly for the base.
+IMAGES_CHECKED = "<results>/base/images_checked.json"
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 EVALUATION = STUDY.config["evaluation"]
 # What a measurement depends on.

@@ -69,6 +69,7 @@ rule check_splits:
         checks="<results>/{splits}/checks.csv",
     log:
         "<logs>/check_splits/{splits}.log",
+    priority: 100
     conda:
         FULL_ENV
     resources:
@@ -82,23 +83,22 @@ rule check_splits:
 
 
 # Before anything costly: what the number of images does not allow needs neither features nor a base.
+# It runs again with other images alone, for everything follows it; an edited experiment is checked
+# when the study is read, if its images are a folder, else by check_experiments.
 rule check_images:
     input:
-        store=STORE,
-        assignments=expand("<results>/{splits}/assignments.csv", splits=STUDY.used_splits),
+        STORE,
     output:
-        # Kept where a later check fails: without it everything that waits for it would run anew.
-        update(IMAGES_CHECKED),
+        IMAGES_CHECKED,
     log:
         "<logs>/check_images.log",
+    priority: 100
     conda:
         FULL_ENV
     resources:
         mem_mb=4000,
         runtime=30,
     params:
-        split_sets={name: STUDY.split_sets[name] for name in STUDY.used_splits},
-        experiments=job_params.counted_experiments(STUDY),
-        digest=digest("check_images", parts(STUDY.methods, "keys")),
+        counted=Untracked(job_params.counted_experiments(STUDY)),
     script:
         "../scripts/check_images.py"

@@ -12,7 +12,6 @@ rule measure_cost:
     input:
         store=STORE,
         base=BASE,
-        checked=ancient(CHECKED),
         assignments=expand("<results>/{splits}/assignments.csv", splits=STUDY.measured_splits),
         weights=expand("<results>/runs/{run}/weights.safetensors", run=STUDY.adaptive_runs),
         cards=expand("<results>/runs/{run}/card.json", run=STUDY.adaptive_runs),

@@ -10,7 +10,6 @@ rule extract_features:
     input:
         store=STORE,
         base=BASE,
-        checked=ancient(CHECKED),
         assignments=trained_under,
     output:
         expand("<results>/features/{{views}}/{split}.npy", split=SPLITS),
@@ -41,7 +40,6 @@ rule train_run:
         search=search_of,
         source=source_of,
         teacher=teacher_of,
-        checked=ancient(CHECKED),
     output:
         weights="<results>/runs/{run}/weights.safetensors",
         card="<results>/runs/{run}/card.json",

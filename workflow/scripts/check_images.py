@@ -9,10 +9,10 @@ from frugalvit.methods.image_checks import check_images
 
 
 def main(snakemake):
-    store = Store(Path(snakemake.input.store[0]).parent)
-    experiments = snakemake.params.experiments
-    check_images(store.index, snakemake.params.split_sets, experiments)
-    write_json(snakemake.output[0], {"images": len(store.index), "experiments": list(experiments)})
+    store = Store(Path(snakemake.input[0]).parent)
+    check_images(store.index, **snakemake.params.counted.value)
+    counts = {"images": len(store.index), "classes": len(store.class_names)}
+    write_json(snakemake.output[0], counts)
 
 
 if __name__ == "__main__":

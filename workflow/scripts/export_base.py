@@ -1,7 +1,11 @@
 """Export the base: weights in torchvision's naming, and a card."""
 
+from pathlib import Path
+
 from frugalvit.data.mirror import find_mirror
+from frugalvit.files import read_json
 from frugalvit.jobs.run import run_job
+from frugalvit.methods.base_checks import check_base
 from frugalvit.models.export import export_base
 from frugalvit.training.freezing import all_freeze_reports
 
@@ -16,6 +20,9 @@ def main(snakemake):
         pretrained=snakemake.input.pretrained,
         pretraining=snakemake.params.pretraining,
     )
+    # Before anything costly can start from it.
+    classes = read_json(snakemake.input.checked)["classes"]
+    check_base(Path(snakemake.output.card).parent, snakemake.params.asked.value, classes)
 
 
 if __name__ == "__main__":

@@ -41,8 +41,11 @@ def checked_experiments(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def counted_experiments(study: Study) -> dict[str, dict[str, Any]]:
-    """What the count of images reads of each experiment."""
-    return asked_of_images(study.experiments, study.config["evaluation"])
+    """What the count of images reads: how they are divided, and what each experiment asks of them."""
+    return {
+        "split_sets": {name: study.split_sets[name] for name in study.used_splits},
+        "experiments": asked_of_images(study.experiments, study.config["evaluation"]),
+    }
 
 
 def summarized_runs(study: Study) -> list[dict[str, Any]]:
