@@ -13,7 +13,7 @@ SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rer
   --quiet host reason --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study report figures environment test test-slow test-slurm chaos lint bench flowers-subset digits-base config-docs readme lock clean
+.PHONY: run study report figures environment test test-slow test-slurm chaos fuzz lint bench flowers-subset digits-base config-docs readme lock clean
 
 run: study
 
@@ -71,6 +71,13 @@ test-slurm: $(VENV)/.dev
 N ?= 30
 chaos: $(VENV)/.dev
 	$(VENV)/bin/python -m tests.chaos --kills $(N)
+
+# Property tests with fresh random inputs, 20 times as many as `make test` tries. A failure prints the
+# line that repeats it; K=config picks the tests with that word in their name or file.
+K ?= properties
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/test_*_properties.py -k "$(K)" \
+	  --hypothesis-profile=fuzz -n $(CORES) --durations=0
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

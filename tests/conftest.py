@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.properties import register_profiles
 from tests.small_study import make_study
 from tests.workflows import copy_tiny, run
+
+register_profiles()  # before test files ask for examples; --hypothesis-profile counts after it
 
 
 @pytest.fixture(scope="session")
