@@ -298,8 +298,8 @@ def test_broken_images_are_told_in_one_line_and_can_be_left_out(tmp_path):
     told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "class_1/broken.jpg" in told
     assert "dataset.skip_bad_images: true" in told
-    assert "Traceback" not in (folder / "logs/tiny/prepare_dataset/photos.log").read_text()
+    assert "Traceback" not in (folder / "logs/tiny/prepare_dataset/photos-24px.log").read_text()
     edit(folder, lambda study: study["dataset"].update(skip_bad_images=True))
     run(folder, *TINY, "--resources", "gpu=0", "--", "results/tiny/splits/assignments.csv")
-    report = json.loads((folder / "data/photos/store/report.json").read_text())
+    report = json.loads((folder / "data/photos-24px/store/report.json").read_text())
     assert [bad["file"] for bad in report["skipped"]] == ["class_1/broken.jpg"]

@@ -234,11 +234,11 @@ def test_a_failing_job_is_reported_with_its_log(session, tmp_path):
         words = running.finish(code=1)
         [job] = running.jobs()
     assert "rule prepare_dataset" in words
-    assert "logs/tiny/prepare_dataset/photos.log" in words
+    assert "logs/tiny/prepare_dataset/photos-24px.log" in words
     assert "class_1/broken.jpg" in words, "the log itself is shown"
-    assert (job.name, job.state) == ("prepare_dataset_wildcards_photos", "FAILED")
-    assert f"logs/slurm/rule_prepare_dataset/photos/{job.number}.log" in words
-    assert (folder / f"logs/slurm/rule_prepare_dataset/photos/{job.number}.log").exists()
+    assert (job.name, job.state) == ("prepare_dataset_wildcards_photos-24px", "FAILED")
+    assert f"logs/slurm/rule_prepare_dataset/photos-24px/{job.number}.log" in words
+    assert (folder / f"logs/slurm/rule_prepare_dataset/photos-24px/{job.number}.log").exists()
 
 
 @pytest.mark.slow

@@ -129,8 +129,6 @@ def training_digest(run):
     return digest("train_run", [*own, *parts(read, "model")])
 
 
-def source_digest(script):
+def source_digest(script, datasets):
     """The digest of a script and of the file of its dataset's source only."""
-    return lambda wildcards: digest(
-        script, [module_of(STUDY.datasets[wildcards.dataset]["source"])]
-    )
+    return lambda wildcards: digest(script, [module_of(datasets[wildcards.dataset]["source"])])

@@ -16,6 +16,8 @@ rule download_dataset:
         "data/{dataset}/raw/.complete",
     log:
         "<logs>/download_dataset/{dataset}.log",
+    wildcard_constraints:
+        dataset=any_of(STUDY.downloads),
     conda:
         FULL_ENV
     resources:
@@ -24,24 +26,27 @@ rule download_dataset:
     params:
         # What decides which files a dataset consists of; the size of its images does not.
         fetched=lambda wildcards: {
-            key: STUDY.datasets[wildcards.dataset][key] for key in ("source", "path", "sha256")
+            key: STUDY.downloads[wildcards.dataset][key] for key in ("source", "path", "sha256")
         },
         # The state of a user's own folder or archive, so that a changed file is noticed.
-        stamp=lambda wildcards: source_stamp(STUDY.datasets[wildcards.dataset]),
-        digest=source_digest("download_dataset"),
+        stamp=lambda wildcards: source_stamp(STUDY.downloads[wildcards.dataset]),
+        digest=source_digest("download_dataset", STUDY.downloads),
     script:
         "../scripts/download_dataset.py"
 
 
 rule prepare_dataset:
     input:
-        "data/{dataset}/raw/.complete",
+        # The files have the dataset's name, whatever the size of its images.
+        lambda wildcards: f"data/{STUDY.datasets[wildcards.dataset]['name']}/raw/.complete",
     output:
         index="data/{dataset}/store/index.csv",
         arrays=expand("data/{{dataset}}/store/{split}.npy", split=SPLITS),
         report="data/{dataset}/store/report.json",
     log:
         "<logs>/prepare_dataset/{dataset}.log",
+    wildcard_constraints:
+        dataset=any_of(STUDY.datasets),
     conda:
         FULL_ENV
     threads: COMPUTE["threads"]
@@ -50,7 +55,7 @@ rule prepare_dataset:
         runtime=growing(120),
     params:
         dataset=lookup(within=STUDY.datasets, dpath="{dataset}"),
-        digest=source_digest("prepare_dataset"),
+        digest=source_digest("prepare_dataset", STUDY.datasets),
     script:
         "../scripts/prepare_dataset.py"
 
@@ -77,6 +82,7 @@ rule check_splits:
         runtime=30,
     params:
         splits=lookup(within=STUDY.split_sets, dpath="{splits}"),
+        view=lambda wildcards: STUDY.view_of(wildcards.splits)._asdict(),
         digest=digest("check_splits"),
     script:
         "../scripts/check_splits.py"

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 from frugalvit.data.checks import check, checks_table, raise_errors
+from frugalvit.data.seen import View
 from frugalvit.data.splits import assign, require_classes
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import sample_images
@@ -20,7 +21,8 @@ def main(snakemake):
     splits = snakemake.params.splits
     require_classes(store.index)
     assignments = assign(store.index, splits)
-    report = check(store.index, assignments, splits, prepared["unnamed_classes"])
+    view = View(**snakemake.params.view)
+    report = check(store.index, assignments, splits, prepared["unnamed_classes"], view)
     for line in report["lines"]:
         log.info("%s", line)
     # Snakemake deletes the outputs of a failed job: an undeclared sibling keeps the findings.

@@ -7,6 +7,30 @@ from frugalvit.config.schema import load_schema, merge, validate
 from frugalvit.data.mirror import find_file
 from frugalvit.errors import ConfigError
 
+# Short side over centre crop, both in px, as most weights are published.
+_RESIZED, _CROPPED = 256, 224
+# torchvision's weights that are published otherwise.
+_PUBLISHED = {("vit_l_16", "IMAGENET1K_V1"): (242, 224)}
+_UNCROPPED = "IMAGENET1K_SWAG"  # how those begin that see the whole square
+_DEFAULTS = {"vit_h_14": "IMAGENET1K_SWAG_E2E_V1"}  # of the other models IMAGENET1K_V1
+
+
+def resized_side(base: dict) -> int:
+    """Short side (px) that images are resized to before the centre crop of `image_size`.
+
+    The crop's share is the one that the base was published with, where that is known.
+    """
+    size, resized, cropped = base["image_size"], _RESIZED, _CROPPED
+    if base["source"] == "torchvision":
+        weights = base["weights"].rpartition(".")[2]
+        if weights == "DEFAULT":
+            weights = _DEFAULTS.get(base["model"], "IMAGENET1K_V1")
+        if weights.startswith(_UNCROPPED):
+            return size
+        resized, cropped = _PUBLISHED.get((base["model"], weights), (resized, cropped))
+    # As many pixels on both sides: an odd number would move the crop off the centre.
+    return size + 2 * round(size * (resized - cropped) / cropped / 2)
+
 
 def check_base(base: dict, mirror: str | None) -> None:
     """Check what the schema cannot.

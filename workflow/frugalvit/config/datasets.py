@@ -1,35 +1,51 @@
 """A study's datasets: their settings checked and completed."""
 
+from frugalvit.config.bases import resized_side
 from frugalvit.data.sources.all_sources import source
 from frugalvit.errors import ConfigError
 
+USUAL_SIDE = 256  # px, whose folder has the dataset's bare name
+
 
 def collect_datasets(config: dict, mirror: str | None) -> dict[str, dict]:
-    """The study's datasets by name, their settings checked and completed; its own first."""
+    """The study's datasets by their folder under data/, checked and completed; its own first.
+
+    The folder has the dataset's name, and the size where it is not the usual one, so that studies of
+    another `image_size` do not overwrite each other's images.
+    """
     found: dict[str, dict] = {}
     pretrain = config["base"]["pretrain"] if config["base"]["source"] == "pretrain" else None
     parts = [("dataset", config["dataset"])]
     if pretrain:
         parts.append(("base.pretrain.dataset", pretrain["dataset"]))
     for key, dataset in parts:
-        _complete_dataset(dataset, key, mirror)
-        if found.get(dataset["name"], dataset) != dataset:
+        folder = _complete_dataset(dataset, key, mirror, resized_side(config["base"]))
+        others = [other for other in found.values() if other["name"] == dataset["name"]]
+        if others not in ([], [dataset]):
             raise ConfigError(
                 f"{key}.name: two different datasets are named '{dataset['name']}'; give it its own name"
             )
-        found[dataset["name"]] = dataset
+        found[folder] = dataset
     return found
 
 
-def _complete_dataset(dataset: dict, key: str, mirror: str | None) -> None:
+def _complete_dataset(dataset: dict, key: str, mirror: str | None, usual: int) -> str:
     dataset.setdefault("name", dataset["source"])
+    given = dataset["resize"]
     source(dataset["source"]).check(dataset, key, mirror)
+    drawn = dataset["resize"] != given  # by a source that makes its images at their final size
+    if dataset["resize"] is None:
+        dataset["resize"] = usual
     if dataset["crop"] is None:
         dataset["crop"] = dataset["resize"]
     elif dataset["crop"] > dataset["resize"]:
         raise ConfigError(
             f"{key}.crop: {dataset['crop']} px is larger than resize ({dataset['resize']} px); lower it"
         )
+    name, resize, crop = (dataset[part] for part in ("name", "resize", "crop"))
+    if drawn or resize == crop == USUAL_SIDE:
+        return name
+    return f"{name}-{resize}px" if crop == resize else f"{name}-{resize}px-crop{crop}"
 
 
 def check_sizes(config: dict, datasets: dict[str, dict]) -> None:

@@ -4,12 +4,13 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-from frugalvit.config.bases import check_base, pretraining_run
+from frugalvit.config.bases import check_base, pretraining_run, resized_side
 from frugalvit.config.datasets import check_sizes, collect_datasets
 from frugalvit.config.experiments import Experiment, Run, expand
 from frugalvit.config.images import asked_of_images, check_own_images
 from frugalvit.config.schema import merge, validate
 from frugalvit.data.mirror import find_file, find_mirror
+from frugalvit.data.seen import View, too_little
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
@@ -26,7 +27,7 @@ class Study:
     name: str
     config: dict
     mirror: str | None
-    datasets: dict[str, dict]  # name -> settings; the study's own first
+    datasets: dict[str, dict]  # folder under data/ -> settings; the study's own first
     split_sets: dict[str, dict]  # folder of splits -> settings
     pretraining: dict | None  # settings of the run that makes the base
     experiments: dict[str, Experiment]
@@ -34,7 +35,7 @@ class Study:
 
     @property
     def dataset(self) -> str:
-        """Name of the study's dataset."""
+        """Folder of the study's dataset."""
         return next(iter(self.datasets))
 
     @property
@@ -165,9 +166,29 @@ class Study:
             {self.splits_of(run) for run, own in self.runs.items() if views in own.feature_sets}
         )
 
+    @property
+    def downloads(self) -> dict[str, dict]:
+        """The datasets by name: files are fetched once for all sizes that are made of them."""
+        return {dataset["name"]: dataset for dataset in self.datasets.values()}
+
     def dataset_of(self, splits: str) -> str:
-        """Name of the dataset that a folder of splits divides."""
+        """Folder of the dataset that a folder of splits divides."""
         return list(self.datasets)[-1] if splits == PRETRAIN_SPLITS else self.dataset
+
+    def view_of(self, splits: str) -> View:
+        """How much of the images that a folder of splits divides the models see."""
+        base, dataset = self.config["base"], self.datasets[self.dataset_of(splits)]
+        key = "base.pretrain.dataset" if splits == PRETRAIN_SPLITS else "dataset"
+        return View(base["image_size"], dataset["resize"], resized_side(base), key)
+
+    def small_views(self, policy: str) -> list[str]:
+        """A line for each dataset of whose images the models see little, where that is the policy."""
+        found = {
+            too_little(self.view_of(splits)): None
+            for splits, settings in self.split_sets.items()
+            if settings["checks"]["small_view"] == policy
+        }
+        return [line for line in found if line]
 
     @property
     def shown(self) -> list[str]:
@@ -222,7 +243,7 @@ def load_study(config: dict) -> Study:
             )
     asked = asked_of_images(experiments, config["evaluation"])
     check_own_images(next(iter(datasets.values())), split_sets, asked)
-    return Study(
+    study = Study(
         name=config["study"],
         config=config,
         mirror=mirror,
@@ -232,6 +253,9 @@ def load_study(config: dict) -> Study:
         experiments=experiments,
         runs=runs,
     )
+    for line in study.small_views("error"):
+        raise ConfigError(line)
+    return study
 
 
 def _sources_first(raw: dict[str, dict]) -> list[str]:

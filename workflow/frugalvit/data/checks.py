@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from frugalvit.chance import FEW_OF_CLASS, few_images
+from frugalvit.data.seen import View, share_seen, told, too_little
 from frugalvit.data.splits import PARTS
 from frugalvit.errors import DataError
 from frugalvit.words import SPLIT_NAMES
@@ -19,6 +20,7 @@ def check(
     assignments: pd.DataFrame,
     splits: dict,
     unnamed_classes: Sequence[str] = (),
+    view: View | None = None,
 ) -> dict:
     """Examine the splits; the report's `lines` are to be printed.
 
@@ -29,9 +31,10 @@ def check(
         assignments: `assign`'s table.
         splits: the `splits` section of a study.
         unnamed_classes: class folders that `dataset.class_names` does not name.
+        view: what the models see of an image, where that is to be told.
 
     Returns:
-        `sizes`, `class_counts`, one entry a check (`policy`, `passed`, `found`), `warnings`,
+        `sizes`, `class_counts`, `seen` (area share of a square image), one entry a check (`policy`, `passed`, `found`), `warnings`,
         `errors` (one line each, by policy) and `lines`. Call `raise_errors` after writing it.
     """
     columns = ["id", "file", "sha256", "group"]
@@ -53,6 +56,8 @@ def check(
         "group_leak": _group_leaks(used),
         "label_mismatch": _mismatches(used, unnamed_classes),
     }
+    if view:
+        findings["small_view"] = _small_view(view)
     report: dict[str, Any] = {
         "sizes": {split: int(numbers.sum()) for split, numbers in counts.items()},
         "unused": int((assignments["split"] == "unused").sum()),
@@ -61,6 +66,7 @@ def check(
             split: {name: int(n) for name, n in numbers.items()}
             for split, numbers in counts.items()
         },
+        "seen": round(share_seen(view), 4) if view else None,
         "checks": {},
         "warnings": [],
         "errors": [],
@@ -71,6 +77,8 @@ def check(
             f"{report['unused']} validation images of the source are left out (splits.mode: fraction); "
             "official validates on them"
         )
+    if view:
+        report["lines"].append(told(view))
     for name, (found, lines) in findings.items():
         policy = splits["checks"][name]
         if policy == "off":
@@ -150,6 +158,11 @@ def _small(counts: dict[str, pd.Series]) -> Finding:
         what = "too few to learn from" if split == "train" else "too few to judge a class by"
         said.append(f"{SPLIT_NAMES[split]} images, by class: {named}: {what}")
     return found, [_ALSO.join(said)] if said else []
+
+
+def _small_view(view: View) -> Finding:
+    said = too_little(view)
+    return ([view._asdict()], [said]) if said else ([], [])
 
 
 def _imbalance(train: pd.Series, limit: float) -> Finding:
