@@ -51,7 +51,7 @@ def test_a_method_is_a_folder_and_a_line(tmp_path):
 
     edit(folder, toy_alone)
     jobs = planned(folder, *TINY)
-    assert jobs["evaluate_scaled"] == 2
+    assert jobs["evaluate_scaled_s0"] == jobs["evaluate_scaled_s1"] == 1
     assert jobs["plot_scaled"] == 1
     run(folder, *TINY, "--resources", "gpu=0")
     results = results_of(folder)
