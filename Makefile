@@ -13,7 +13,7 @@ SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rer
   --quiet host reason --configfile $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study report figures environment test test-slow test-slurm chaos fuzz lint bench flowers-subset digits-base config-docs readme lock clean
+.PHONY: run study report figures environment test test-kernels test-slow test-slurm chaos fuzz lint bench flowers-subset digits-base config-docs readme lock clean
 
 run: study
 
@@ -56,7 +56,17 @@ $(VENV)/.dev: envs/dev.lock $(VENV)/.run
 
 # Tests that want the development data take its folder from FRUGALVIT_MIRROR.
 test: $(VENV)/.dev lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not slow" -n $(CORES) --dist loadfile
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not slow" -n $(CORES) --dist loadfile --no-loadscope-reorder
+
+# What computes, as other machines do: other numbers of threads, and other processors' kernels.
+KERNELS = OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 OMP_NUM_THREADS=4 \
+  ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2
+test-kernels: $(VENV)/.dev
+	for kernels in $(KERNELS); do \
+	  echo; echo "$$kernels"; \
+	  env $$kernels $(VENV)/bin/pytest -q -m "not slow and not workflow" \
+	    $$(grep -lE '^(import|from) torch\b' tests/test_*.py); \
+	done
 
 test-slow: $(VENV)/.dev
 	$(VENV)/bin/pytest -m slow
@@ -98,7 +108,7 @@ PRETRAINING = results/digits/base/pretraining
 digits-base: $(VENV)/.run
 	$(VENV)/bin/snakemake --cores 1 --resources gpu=0 --forcerun pretrain_base \
 	  --config 'base={pretrain: {ready_made: null}}' -- $(PRETRAINING)/weights.safetensors
-	cp $(PRETRAINING)/weights.safetensors $(PRETRAINING)/card.json config/bases/digits/
+	cp $(addprefix $(PRETRAINING)/,weights.safetensors card.json history.csv) config/bases/digits/
 
 config-docs: $(VENV)/.run
 	$(VENV)/bin/python -m frugalvit.config.docs config/README.md

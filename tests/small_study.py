@@ -42,6 +42,10 @@ def make_study(folder: Path) -> Path:
     return folder
 
 
+# For two ways of computing one thing: AdamW makes full steps of gradients that are rounding alone.
+SGD = {"optimizer": "sgd", "lr": 0.1}
+
+
 def method_settings(method: str, **keys) -> dict:
     """What a method adds to a run's settings, of an experiment with these keys."""
     raw = validate({"method": method, **keys}, "experiment")

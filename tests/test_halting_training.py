@@ -23,7 +23,14 @@ from frugalvit.methods.tokens.leaving import answer
 from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.base import load_base
 from frugalvit.training.runs import train_run
-from tests.small_study import KilledError, files_of, killed_after, method_settings, weights_bytes
+from tests.small_study import (
+    SGD,
+    KilledError,
+    files_of,
+    killed_after,
+    method_settings,
+    weights_bytes,
+)
 
 HEAD, ALL = {"train": "head", "epochs": 1}, {"train": "all", "epochs": 3}
 HALTING = {"gamma": 10, "beta": -4}
@@ -176,8 +183,8 @@ def test_a_head_phase_costs_no_backbone_pass_and_trains_the_head(study, tmp_path
 
 def test_a_head_phase_without_cached_features_learns_the_same(study, tmp_path):
     phases = HEAD | {"epochs": 2}, ALL | {"epochs": 1}
-    cached = train(study, tmp_path / "cached", settings_for(*phases))
-    live = train(study, tmp_path / "live", settings_for(*phases, cache_features=False))
+    cached = train(study, tmp_path / "cached", settings_for(*phases, **SGD))
+    live = train(study, tmp_path / "live", settings_for(*phases, cache_features=False, **SGD))
     for column in ("train_loss", "valid_loss", "valid_accuracy"):
         assert live[column].tolist() == pytest.approx(cached[column].tolist(), abs=1e-4)
 

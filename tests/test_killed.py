@@ -35,7 +35,7 @@ from tests.chaos.killing import Call, end_orphans
 from tests.imagefolders import settings as dataset_settings
 from tests.imagefolders import write_folder, write_image
 from tests.small_study import files_of, method_settings, weights_bytes
-from tests.workflows import STUDY, copy_tiny, edit, results_of, run
+from tests.workflows import STUDY, edit, results_of, run
 
 pytestmark = pytest.mark.workflow
 PATIENCE = 120  # seconds; the machine may be busy
@@ -334,10 +334,7 @@ def test_a_checkpoint_that_cannot_be_read_is_discarded_with_a_message(tmp_path, 
     assert not good.path.exists()
 
 
-def test_snakemake_killed_with_its_job_and_without_goes_on(tmp_path):
-    copied = tmp_path / "copy"
-    copied.mkdir()
-    copy_tiny(copied)
+def test_snakemake_killed_with_its_job_and_without_goes_on(copied, tmp_path):
     target = "results/tiny/runs/unfreeze_last-s0/weights.safetensors"
     arguments = ["--configfile", STUDY, "--cores", "2", "--resources", "gpu=0"]
     call = [*arguments, "--rerun-incomplete", "--", target]

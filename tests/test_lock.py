@@ -22,11 +22,18 @@ def test_a_lock_is_waited_for_and_ends_with_its_holder(tmp_path, caplog):
     holder = PROCESSES.Process(target=hold, args=(path, entered))
     holder.start()
     assert entered.wait(PATIENCE)
-    threading.Timer(1.5, holder.kill).start()
-    began = time.monotonic()
-    with caplog.at_level("INFO"), exclusive(path, "a.csv") as waited:
-        assert time.monotonic() - began > 1
-        assert waited == "mine"
+
+    def kill_once_waited_for():
+        while not caplog.messages and holder.is_alive():
+            time.sleep(0.05)
+        holder.kill()
+
+    with caplog.at_level("INFO"):
+        threading.Thread(target=kill_once_waited_for).start()
+        with exclusive(path, "a.csv") as waited:
+            assert waited == "mine"
+            holder.join(10)
+            assert not holder.is_alive()
     told = f"waiting: process {holder.pid} on {os.uname().nodename} already makes a.csv"
     assert [line for line in caplog.messages if told in line]
     assert not path.exists()

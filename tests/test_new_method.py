@@ -8,7 +8,6 @@ import pytest
 from tests.workflows import (
     ROOT,
     TINY,
-    copy_tiny,
     differing,
     edit,
     lines_added,
@@ -34,8 +33,8 @@ def add_method(folder):
 
 
 @pytest.mark.workflow
-def test_a_method_is_a_folder_and_a_line(tmp_path):
-    folder = copy_tiny(tmp_path)
+def test_a_method_is_a_folder_and_a_line(copied):
+    folder = copied
     add_method(folder)
     touched = differing(folder)
     assert {name for name in touched if not name.startswith(ROOM)} == {REGISTRY}
@@ -51,6 +50,7 @@ def test_a_method_is_a_folder_and_a_line(tmp_path):
 
     edit(folder, toy_alone)
     jobs = planned(folder, *TINY)
+    assert jobs["train_run"] == 2, "of the toy alone"
     assert jobs["evaluate_scaled_s0"] == jobs["evaluate_scaled_s1"] == 1
     assert jobs["plot_scaled"] == 1
     run(folder, *TINY, "--resources", "gpu=0")

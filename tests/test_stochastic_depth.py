@@ -56,6 +56,11 @@ def outcomes(block: nn.Module, tokens: torch.Tensor, rate: float) -> dict[str, t
     return found
 
 
+def spread(output: torch.Tensor) -> float:
+    """How much images differ from the first; equal ones do by rounding, which a row's place decides."""
+    return (output - output[:1]).abs().max().item()
+
+
 @pytest.mark.parametrize("masked", [False, True])
 def test_each_image_drops_either_branch_on_its_own(tokens, masked):
     block = model(0.4).encoder.layers[-1].train()
@@ -120,11 +125,11 @@ def test_frozen_blocks_drop_nothing(tokens):
     set_modes(vit)
     frozen, trained = vit.encoder.layers[1], vit.encoder.layers[2]
     with torch.no_grad():
-        assert frozen(tokens[:50]).unique(dim=0).shape[0] == 1
-        assert trained(tokens[:50]).unique(dim=0).shape[0] > 1
+        assert spread(frozen(tokens[:50])) < 1e-5
+        assert spread(trained(tokens[:50])) > 1e-2
         apply_freeze(vit, "all")
         set_modes(vit)
-        assert frozen(tokens[:50]).unique(dim=0).shape[0] > 1
+        assert spread(frozen(tokens[:50])) > 1e-2
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1, 1.5])

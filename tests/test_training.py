@@ -26,7 +26,7 @@ from frugalvit.training import loop
 from frugalvit.training.phases import Patience, rate_factor
 from frugalvit.training.runs import train_run
 from frugalvit.training.search import kept_epoch, select_point
-from tests.small_study import KilledError, files_of, killed_after, weights_bytes
+from tests.small_study import SGD, KilledError, files_of, killed_after, weights_bytes
 
 HEAD, ALL, LAST_TWO = "head", "all", {"blocks": 2}
 
@@ -215,22 +215,21 @@ def test_head_phases_cost_no_backbone_pass(study, tmp_path, monkeypatch):
 
 
 def test_without_the_cache_the_head_learns_the_same(study, tmp_path):
-    phases = [{"train": HEAD, "epochs": 2}]
+    phases = [{"train": HEAD, "epochs": 2, **SGD}]
     cached, _ = train(study, tmp_path / "a", settings_for(*phases))
     live, _ = train(study, tmp_path / "b", settings_for(*phases, cache_features=False))
     difference = (cached["heads.head.weight"] - live["heads.head.weight"]).abs().max()
-    assert difference < 1e-5
+    assert difference < 1e-5 < cached["heads.head.weight"].abs().max() / 100
 
 
 def test_the_best_epoch_is_kept_or_the_last(study, tmp_path):
-    schedule = {"train": ALL, "epochs": 6, "lr": 0.03}
-    best, progress = train(study, tmp_path / "best", settings_for(schedule))
-    last, _ = train(study, tmp_path / "last", settings_for(schedule, keep="last"))
+    harmful = {"train": ALL, "epochs": 1, "lr": 3.0}
+    schedule = [{"train": ALL, "epochs": 5, "lr": 0.003}, harmful]
+    best, progress = train(study, tmp_path / "best", settings_for(*schedule))
+    last, _ = train(study, tmp_path / "last", settings_for(*schedule, keep="last"))
     accuracies = [row["valid_accuracy"] for row in progress.history]
     assert accuracies[progress.best_epoch - 1] == max(accuracies)
-    assert progress.best_epoch < 6, (
-        "choose another rate: this test needs a best epoch before the last"
-    )
+    assert progress.best_epoch < 6, "this test needs a second phase that does harm"
     assert not torch.equal(best["heads.head.weight"], last["heads.head.weight"])
     store = Store(study / "store")
     valid = store.index[store.index["split"] == "valid"]

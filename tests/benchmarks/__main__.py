@@ -15,7 +15,9 @@ from tests.benchmarks import (
     halting_tokens,
     large_inputs,
     large_store,
+    plain_model,
     spinning_threads,
+    training_step,
 )
 
 logging.basicConfig(level=logging.WARNING)
@@ -25,6 +27,8 @@ BENCHMARKS = {
     "halting_tokens": halting_tokens.main,
     "cached_heads": cached_heads.main,
     "data_parallel": data_parallel.main,
+    "plain_model": plain_model.main,
+    "training_step": training_step.main,
 }
 NAMED_ONLY = {
     "large_store": large_store.main,

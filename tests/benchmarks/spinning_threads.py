@@ -39,7 +39,8 @@ def measure(threads: int) -> dict[str, float]:
     """Median seconds a call of each kind of work; torch is loaded here, under the child's settings."""
     import torch
 
-    from frugalvit.models.backbone import build, named_architecture
+    from frugalvit.models.architectures import named_architecture
+    from frugalvit.models.backbone import build
 
     torch.set_num_threads(threads)
     digits = json.loads((ROOT / "config/bases/digits/card.json").read_text())["architecture"]

@@ -22,7 +22,7 @@ from tests.workflows import snakemake
 
 TICK = 0.05  # seconds
 ORPHANS = 600.0  # seconds that jobs which outlived their Snakemake get to end
-SHARE = 0.85  # of the unbroken run's time, over which the kills are spread, so that all happen
+SHARE = 0.85  # of the study's jobs, over which the kills are spread, so that all happen
 JOB = re.compile(r"(?m)^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: ([^,\n]+)")
 
 
@@ -32,7 +32,10 @@ class State:
 
     study: str
     seed: int
-    kills: list[tuple[float, str]]  # after how many seconds of Snakemake, and which kind
+    # After how many jobs, and which kind: 7.5 is half a job's time after the seventh was begun. Not
+    # after so many seconds, which another load of the machine would put behind the end.
+    kills: list[tuple[float, str]]
+    jobs: int = 0  # of the study
     unbroken: float = 0.0  # seconds
     done: list[str] = field(default_factory=list)
     elapsed: float = 0.0  # seconds in which Snakemake ran, over all calls
@@ -58,9 +61,11 @@ def main() -> int:
     elif not state.unbroken:
         state.unbroken = options.expected or span(reference)
     if not state.kills:
-        state.kills = draw(options.kills, state.unbroken * SHARE, options.seed)
+        state.jobs = jobs_of(folder / "broken", study.write(folder / "broken", options.cores))
+        state.kills = draw(options.kills, state.jobs * SHARE, options.seed)
     save_state(folder, state)
-    say(folder, f"unbroken: {state.unbroken:.0f} s; kills within {state.unbroken * SHARE:.0f} s")
+    until = f"kills in the first {SHARE:.0%} of {state.jobs} jobs"
+    say(folder, f"unbroken: {state.unbroken:.0f} s; {until}")
     run_broken(folder, study, state, options.cores)
     found = differences(reference, study.results(folder / "broken"))
     if (
@@ -68,7 +73,7 @@ def main() -> int:
     ).is_dir():  # images as they were downloaded and prepared
         found += differences(data, folder / "broken" / "data")
     if len(state.done) < options.kills:
-        found.append(f"only {len(state.done)} of {options.kills} kills happened: give --expected")
+        found.append(f"only {len(state.done)} of {options.kills} kills happened")
     say(folder, summary(folder, study, state, files_of(reference), found))
     return 1 if found else 0
 
@@ -86,18 +91,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def draw(count: int, seconds: float, seed: int) -> list[tuple[float, str]]:
+def draw(count: int, end: float, seed: int) -> list[tuple[float, str]]:
     """Moments in order, and the kind of each kill: every kind as often, in random order."""
     rng = random.Random(seed)
     kinds = [list(KINDS)[number % len(KINDS)] for number in range(count)]
     rng.shuffle(kinds)
-    return list(zip(sorted(rng.uniform(0, seconds) for _ in range(count)), kinds))
+    return list(zip(sorted(rng.uniform(0, end) for _ in range(count)), kinds))
 
 
 def span(results: Path) -> float:
     """Seconds from the first to the last table, weights or array of a folder that has its dates."""
     dates = [(results / name).stat().st_mtime for name in set().union(*files_of(results).values())]
     return max(dates) - min(dates)
+
+
+def jobs_of(copy: Path, arguments: list[str]) -> int:
+    """How many jobs the study is."""
+    done = snakemake(copy, "--dry-run", "--quiet", "rules", *arguments)
+    if done.returncode:
+        sys.exit(f"the study cannot be planned: {done.stderr[-1000:]}")
+    return int(re.findall(r"(?m)^total +(\d+)$", done.stdout + done.stderr)[0])
 
 
 def run_unbroken(folder: Path, study: Study, cores: int) -> float:
@@ -140,13 +153,18 @@ def run_broken(folder: Path, study: Study, state: State, cores: int) -> None:
 
 def watch(folder: Path, call: Call, state: State) -> int:
     """Kill what is due until the call ends; returns its exit code."""
-    last = time.monotonic()
+    log, size = folder / "broken.log", 0
+    begun, since = 0, time.monotonic()  # jobs, those begun again counted once; when the latest was
+    last = since
     while (code := call.process.poll()) is None:
         now = time.monotonic()
         state.elapsed, last = state.elapsed + now - last, now
+        if log.stat().st_size != size:
+            size, jobs = log.stat().st_size, len(set(JOB.findall(log.read_text(errors="replace"))))
+            begun, since = jobs, since if jobs == begun else now
         if len(state.done) < len(state.kills):
             moment, kind = state.kills[len(state.done)]
-            if state.elapsed >= moment:
+            if begun + min((now - since) / (state.unbroken / state.jobs), 1) >= moment:
                 what = call.kill(kind, random.Random(f"{state.seed} {len(state.done)}"))
                 if what:
                     state.done.append(kind)
