@@ -247,4 +247,7 @@ def test_a_check_that_failed_once_trains_nothing_anew(copied):
     assert done.returncode != 0
     assert "epsilon: 0.01 cannot be shown" in done.stderr
     (copied / "study.yaml").write_text(text)
-    assert planned(copied, *TINY, "--resources", "gpu=0") == {"check_experiments": 1}
+    plan = planned(copied, *TINY, "--resources", "gpu=0")
+    assert plan["check_experiments"] == 1
+    # What began beside the check, with the target that it refused, is evaluated and measured anew.
+    assert not {"train_run", "extract_features", "export_base", "check_images"} & set(plan)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
+from frugalvit.config import job_params
 from frugalvit.config.schema import read_yaml, validate
 from frugalvit.config.study import load_study
 from frugalvit.data import download
@@ -240,9 +241,15 @@ def test_the_rules_script_exports_a_base_from_the_hub(tmp_path, hub, monkeypatch
     spec = importlib.util.spec_from_file_location("export_base", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    checked = tmp_path / "images_checked.json"
+    checked.write_text('{"classes": 10}')
     job = SimpleNamespace(
-        params=SimpleNamespace(base=study.config["base"], pretraining=study.pretraining),
-        input=SimpleNamespace(pretrained=[]),
+        params=SimpleNamespace(
+            base=study.config["base"],
+            pretraining=study.pretraining,
+            asked=SimpleNamespace(value=job_params.checked_experiments(study)),
+        ),
+        input=SimpleNamespace(pretrained=[], checked=checked),
         output=SimpleNamespace(weights="base/weights.safetensors", card="base/card.json"),
         config=study.config,
     )

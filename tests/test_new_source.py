@@ -73,7 +73,8 @@ def test_a_source_is_a_file_and_a_line(folder):
     jobs = planned(folder, *TINY)
     # And images, splits, features, two seeds: the whole study.
     assert jobs["download_dataset"] == jobs["prepare_dataset"] == jobs["check_splits"] == 1
-    assert jobs["train_run"] == jobs["evaluate_fine_tune"] == 2
+    assert jobs["train_run"] == 2
+    assert jobs["evaluate_fine_tune_s0"] == jobs["evaluate_fine_tune_s1"] == 1
     run(folder, *TINY, STORE)
     marker = json.loads((folder / "data/stripes/raw/.complete").read_text())
     assert marker["source"] == "stripes"
