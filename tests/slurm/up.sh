@@ -58,7 +58,8 @@ await() { # await SECONDS DAEMON COMMAND...
     local name=$2 end=$((SECONDS + $1))
     shift 2
     until "$@" >/dev/null 2>&1; do
-        alive "$name" || fail "$name ended while it started"
+        # Looked at once more: between fork and exec it still has this shell's own environment.
+        alive "$name" || { sleep 1; alive "$name"; } || fail "$name ended while it started"
         [ "$SECONDS" -lt "$end" ] || fail "$name does not answer"
         sleep 0.2
     done
