@@ -243,11 +243,9 @@ def test_a_check_that_failed_once_trains_nothing_anew(copied):
     promise = [{"epsilon": 0.01, "delta": 0.05}]
     text = (copied / "study.yaml").read_text()
     edit(copied, lambda study: study["experiments"]["early"]["targets"].update(risk=promise))
-    done = snakemake(copied, *TINY, "--resources", "gpu=0")
+    # On one core, where the check is first and nothing begins beside it.
+    done = snakemake(copied, *TINY, "--resources", "gpu=0", "--cores", "1")
     assert done.returncode != 0
     assert "epsilon: 0.01 cannot be shown" in done.stderr
     (copied / "study.yaml").write_text(text)
-    plan = planned(copied, *TINY, "--resources", "gpu=0")
-    assert plan["check_experiments"] == 1
-    # What began beside the check, with the target that it refused, is evaluated and measured anew.
-    assert not {"train_run", "extract_features", "export_base", "check_images"} & set(plan)
+    assert planned(copied, *TINY, "--resources", "gpu=0") == {"check_experiments": 1}

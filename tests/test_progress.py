@@ -12,7 +12,7 @@ from tests.imagefolders import settings, write_folder
 def clock(monkeypatch):
     """A clock that stands still until a test moves it."""
     time = [100.0]
-    monkeypatch.setattr(progress, "monotonic", lambda: time[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: time[0])
 
     def move(seconds):
         time[0] += seconds
@@ -36,10 +36,10 @@ def run(clock, seconds, steps, *arguments, size=100, **options):
 def test_a_line_every_ten_seconds_with_the_time_left(clock, said):
     run(clock, 4, 30, "extract plain", 3000, "images")
     # Steps of 4 s: the line comes with the first step after ten seconds, and so on.
-    assert said.messages[0] == "extract plain: 300 of 3,000 images, 2 min left"
-    assert said.messages[5] == "extract plain: 1,800 of 3,000 images, 48 s left"
+    assert said.messages[0] == "extract plain: 300 of 3,000 images, 01:48 left"
+    assert said.messages[5] == "extract plain: 1,800 of 3,000 images, 00:48 left"
     assert len(said.messages) == 10
-    assert said.messages[-1] == "extract plain: 3,000 images in 2 min"
+    assert said.messages[-1] == "extract plain: 3,000 images in 02:00"
 
 
 def test_short_work_says_nothing(clock, said):
@@ -53,18 +53,18 @@ def test_what_fails_does_not_say_that_it_is_done(clock, said):
         clock(20)
         shown.advance(1)
         raise ZeroDivisionError
-    assert said.messages == ["decode: 1 of 10 images, 3 min left"]
+    assert said.messages == ["decode: 1 of 10 images, 03:00 left"]
 
 
 def test_a_continued_download_counts_what_this_try_brought(clock, said):
     run(clock, 10, 2, "download a", 400_000_000, "B", initial=200_000_000, size=50_000_000)
     run(clock, 10, 1, "download b", None, "B", size=5_000_000)
     assert said.messages == [
-        "download a: 250 of 400 MB, 30 s left",
-        "download a: 300 of 400 MB, 20 s left",
-        "download a: 300 MB in 20 s",
+        "download a: 250 of 400 MB, 00:30 left",
+        "download a: 300 of 400 MB, 00:20 left",
+        "download a: 300 MB in 00:20",
         "download b: 5 MB",
-        "download b: 5 MB in 10 s",
+        "download b: 5 MB in 00:10",
     ]
 
 

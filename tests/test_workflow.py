@@ -267,7 +267,8 @@ def test_a_promise_that_calibration_cannot_show_is_one_line_before_training(copi
         f"check_experiments failed: {told.removeprefix('error: ')}",
         f"  log: {log}",
     ]
-    assert len(last) < 6, last
+    assert last[2].startswith("Mend this and give the same command again")
+    assert [line.split(":")[0] for line in last[3:]] == ["Complete log(s)", "Elapsed time"]
 
 
 def test_too_few_calibration_images_are_one_line(copied):

@@ -1,18 +1,51 @@
 """Progress of a long job: a line in its log every ten seconds at most, none for short work."""
 
+import io
 import logging
-from time import monotonic
 from types import TracebackType
+from typing import Any
+
+from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 10.0  # before the first line, and between two
 
 
+class _Lines(tqdm):
+    """tqdm's meter; where it would draw a bar, a line goes to the log."""
+
+    monitor_interval = 0  # no thread that watches over it
+    lines = 0  # said so far
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Say how far it is; nothing at the end, where tqdm would clear its bar."""
+        if msg is not None or self.n == self.total:
+            return
+        self.lines += 1
+        if not self.total:
+            log.info("%s: %s", self.desc, self.counted(self.n))
+            return
+        elapsed = self.format_dict["elapsed"]
+        rate = (self.n - self.initial) / elapsed if elapsed else 0
+        left = self.format_interval((self.total - self.n) / rate) if rate else "?"
+        log.info(
+            "%s: %s of %s, %s left", self.desc, self.shown(self.n), self.counted(self.total), left
+        )
+
+    def shown(self, count: int) -> str:
+        """A count of images as it is, of bytes in MB."""
+        return f"{count * 1e-6 if self.unit == 'B' else count:,.0f}"
+
+    def counted(self, count: int) -> str:
+        """A count with its unit."""
+        return f"{self.shown(count)} {'MB' if self.unit == 'B' else self.unit}"
+
+
 class Progress:
     """Context manager that counts towards `total`, and says how far it is and how long it will take.
 
-    `extract plain: 512 of 3,000 images, 40 s left`; work that had such a line ends with one that
+    `extract plain: 512 of 3,000 images, 00:40 left`; work that had such a line ends with one that
     tells how long it took.
 
     Args:
@@ -26,14 +59,12 @@ class Progress:
     def __init__(
         self, label: str, total: int | None, unit: str, initial: int = 0, enabled: bool = True
     ) -> None:
-        self.label, self.total = label, total
-        self.unit = "MB" if unit == "B" else unit
-        self._scale = 1e-6 if unit == "B" else 1
-        self.initial = self.done = initial
-        self.enabled = enabled
-        self._started = monotonic()
-        self._next_line = self._started + LINE_SECONDS
-        self._lines = 0
+        timing: dict[str, Any] = {"mininterval": LINE_SECONDS, "delay": LINE_SECONDS}
+        self._meter = _Lines(
+            total=total, initial=initial, unit=unit, miniters=1, leave=False, file=io.StringIO(),
+            disable=not enabled, **timing,
+        )  # fmt: skip
+        self._meter.desc = label
 
     def __enter__(self) -> "Progress":
         return self
@@ -44,36 +75,12 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lines and error is None:
-            self._say(f"{self._shown(self.done)} {self.unit} in {_duration(self._seconds())}")
+        meter = self._meter
+        if meter.lines and error is None:
+            took = meter.format_interval(meter.format_dict["elapsed"])
+            log.info("%s: %s in %s", meter.desc, meter.counted(meter.n), took)
+        meter.close()
 
     def advance(self, count: int) -> None:
         """Count `count` more as done."""
-        self.done += count
-        if not self.enabled or monotonic() < self._next_line or self.done == self.total:
-            return
-        self._next_line = monotonic() + LINE_SECONDS
-        if not self.total:
-            self._say(f"{self._shown(self.done)} {self.unit}")
-            return
-        left = (self.total - self.done) * self._seconds() / max(self.done - self.initial, 1)
-        self._say(
-            f"{self._shown(self.done)} of {self._shown(self.total)} {self.unit}, "
-            f"{_duration(left)} left"
-        )
-
-    def _say(self, what: str) -> None:
-        self._lines += 1
-        log.info("%s: %s", self.label, what)
-
-    def _seconds(self) -> float:
-        return monotonic() - self._started
-
-    def _shown(self, count: int) -> str:
-        return f"{count * self._scale:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        self._meter.update(count)

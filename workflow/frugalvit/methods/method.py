@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from frugalvit.errors import ConfigError
 from frugalvit.figures.figure import Figure
 
 if TYPE_CHECKING:
@@ -53,6 +54,20 @@ class Entry:
     base_layers: int | None  # blocks of the base, where the config tells
     architecture: dict[str, Any] | None  # of its model, where the config tells all of it
 
+    def check_kept(self) -> None:
+        """Check `keep_blocks` of a method that may cut the base.
+
+        Raises:
+            ConfigError: it cuts no base, or keeps more blocks than there are.
+        """
+        keep, key = self.raw.get("keep_blocks"), f"{self.at}.keep_blocks"
+        if keep and self.source:
+            raise ConfigError(f"{key}: cuts the base, not another experiment; remove from")
+        if keep and self.base_layers and keep > self.base_layers:
+            raise ConfigError(
+                f"{key}: {keep}, but the base has {self.base_layers} blocks; use fewer"
+            )
+
 
 class Look(NamedTuple):
     """How figures that compare methods show one."""
@@ -69,6 +84,11 @@ def _nothing(entry: Entry) -> dict[str, Any]:
 
 def _no_settings(raw: dict[str, Any]) -> dict[str, Any]:
     return {}
+
+
+def kept_blocks(raw: dict[str, Any]) -> dict[str, Any]:
+    """Of an entry, how many blocks of the base it keeps, where not all: `Method.training`'s part."""
+    return {"keep_blocks": raw["keep_blocks"]} if "keep_blocks" in raw else {}
 
 
 def _any_schedule(at: str, schedule: list[dict]) -> None:

@@ -2,23 +2,12 @@
 
 from typing import Any
 
-from frugalvit.errors import ConfigError
-from frugalvit.methods.method import Entry, Look, Method
-
-
-def training(raw: dict[str, Any]) -> dict[str, Any]:
-    """How many blocks are kept, where not all are."""
-    return {"keep_blocks": raw["keep_blocks"]} if "keep_blocks" in raw else {}
+from frugalvit.methods.method import Entry, Look, Method, kept_blocks
 
 
 def check(entry: Entry) -> dict[str, Any]:
     """Check what it keeps of the base."""
-    keep, layers = entry.raw.get("keep_blocks"), entry.base_layers
-    key = f"{entry.at}.keep_blocks"
-    if keep and entry.source:
-        raise ConfigError(f"{key}: cuts the base, not another experiment; remove from")
-    if keep and layers and keep > layers:
-        raise ConfigError(f"{key}: {keep}, but the base has {layers} blocks; use fewer")
+    entry.check_kept()
     return {}
 
 
@@ -27,5 +16,5 @@ METHOD = Method(
     summary="",
     look=Look("plain, fine-tuned", "plain", "D", "#1A1A1A"),
     check=check,
-    training=training,
+    training=kept_blocks,
 )

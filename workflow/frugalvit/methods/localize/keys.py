@@ -3,25 +3,19 @@
 from typing import Any
 
 from frugalvit.errors import ConfigError
-from frugalvit.methods.method import Entry, Look, Method
+from frugalvit.methods.method import Entry, Look, Method, kept_blocks
 
 BLIND = ("trivial_augment", "auto_augment")  # move objects and do not tell where to
 
 
 def training(raw: dict[str, Any]) -> dict[str, Any]:
     """Heads and loss, and how many blocks are kept, where not all are."""
-    kept = {"keep_blocks": raw["keep_blocks"]} if "keep_blocks" in raw else {}
-    return {"localize": raw["localize"], **kept}
+    return {"localize": raw["localize"], **kept_blocks(raw)}
 
 
 def check(entry: Entry) -> dict[str, Any]:
     """Check what it keeps of the base."""
-    keep, layers = entry.raw.get("keep_blocks"), entry.base_layers
-    key = f"{entry.at}.keep_blocks"
-    if keep and entry.source:
-        raise ConfigError(f"{key}: cuts the base, not another experiment; remove from")
-    if keep and layers and keep > layers:
-        raise ConfigError(f"{key}: {keep}, but the base has {layers} blocks; use fewer")
+    entry.check_kept()
     return {}
 
 
