@@ -175,6 +175,16 @@ def test_unknown_digits(tmp_path):
         list_items(dataset, tmp_path)
 
 
+def test_digits_that_no_image_shows_are_no_classes(tmp_path):
+    digits = settings()["digits"] | {"train": 4, "valid": 1, "test": 1}
+    listing = list_items(settings(source="digits", digits=digits), tmp_path)
+    assert len(listing.class_names) < 10
+    assert set(listing.class_names) == {item.class_key for item in listing.items}
+    assert [item.label for item in listing.items] == [
+        list(listing.class_names).index(item.class_key) for item in listing.items
+    ]
+
+
 def test_a_users_folder_is_not_copied_but_watched(tmp_path):
     root = write_folder(tmp_path / "data", {"a": 2})
     dataset = folder_settings(root)

@@ -40,6 +40,9 @@ def list_digits(dataset: Dataset, raw: Path) -> Listed:
                     group=f"scan_{scan:04d}",
                 )
             )
+    # Of few images some digits may have none; a class without images is none.
+    populated = {item.class_key for item in listing.items}
+    listing.class_names = {key: key for key in listing.class_names if key in populated}
     return Listed(listing, [])
 
 
