@@ -13,8 +13,10 @@ from frugalvit.jobs.lock import alone
 from frugalvit.jobs.messages import ERROR
 
 # Threads of OpenMP that wait for each other spin, which beside other jobs takes the very core that the
-# thread waited for needs. Read once, when a process loads OpenMP, which comes with torch.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"}
+# thread waited for needs. Here they soon sleep: at once would cost a small model on two idle cores four
+# times its time, after 1,000 turns it costs 8 % of that (tests/benchmarks/spinning_threads.py). Read
+# once, when a process loads OpenMP, which comes with torch.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 
 
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
