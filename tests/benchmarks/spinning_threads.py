@@ -1,4 +1,4 @@
-"""OpenMP threads that spin while they wait, against threads that soon sleep: what `jobs.run.WAITING` does.
+"""OpenMP threads that spin while they wait, against threads that soon sleep (`jobs.run.WAITING`).
 
 Child processes with one setting each take turns, on an idle machine and beside a process that keeps a
 core busy; ratios are of neighbours in time, and above 1 where a setting is faster than OpenMP's default.
