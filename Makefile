@@ -11,6 +11,8 @@ GPUS ?= $(shell if [ -n "$${CUDA_VISIBLE_DEVICES:-}" ]; then tr , '\n' <<< "$$CU
   else nvidia-smi -L 2>/dev/null || true; fi | grep -c .)
 SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rerun-incomplete \
   --quiet host reason --configfile $(CONFIG)
+# Snakemake reads --configfile before any line of ours: what it stumbles over is told first.
+READABLE = $(VENV)/bin/python -m frugalvit.config.reading $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
 .PHONY: run study report figures environment test test-kernels test-slow test-slurm chaos fuzz lint bench flowers-subset digits-base config-docs readme lock clean
@@ -18,14 +20,17 @@ STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 run: study
 
 study: $(VENV)/.run
+	@$(READABLE)
 	$(SNAKEMAKE) --show-failed-logs
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
 
 report: $(VENV)/.run
+	@$(READABLE)
 	$(SNAKEMAKE) --report results/$(STUDY)/report.html
 	@echo; echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
 
 figures: $(VENV)/.run
+	@$(READABLE)
 	$(SNAKEMAKE) -- figures
 
 # --- environments: everything pinned by hash ---

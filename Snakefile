@@ -11,11 +11,12 @@ min_version("9.20")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from frugalvit.config.lines import located
+from frugalvit.config.reading import read_yaml, retype
 from frugalvit.jobs.digest import script_digest as digest
 from frugalvit.errors import FrugalError
 from frugalvit.jobs.messages import Failures, what_takes_long
 from frugalvit.jobs.run import prepare_jobs
-from frugalvit.config.schema import merge, read_yaml, retype
+from frugalvit.config.schema import merge
 from frugalvit.config.study import holds_results_only, load_study
 
 # Paths of a configuration start here, and so do data and results.
@@ -30,27 +31,27 @@ if not workflow.remote_exec:  # a cluster job's own Snakemake says all it has to
     FAILURES.watch()
 
 
+CONFIG_FILES = workflow.overwrite_configfiles or ["config/config.yaml"]
+try:
+    # Before Snakemake does, where it has not yet, and strictly: in YAML a key that stands twice
+    # overwrites itself.
+    for path in CONFIG_FILES:
+        read_yaml(path)
+except FrugalError as error:
+    sys.exit(f"error in the configuration: {error}")
+
 # Snakemake merges config files; a study given with --configfile must not inherit the embedded one.
 if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
 
 
-CONFIG_FILES = workflow.overwrite_configfiles or ["config/config.yaml"]
-
 try:
-    for path in CONFIG_FILES:
-        read_yaml(path)  # once more, strictly: YAML lets a key that stands twice overwrite itself
     overrides = retype(dict(workflow.config_settings.config))
     STUDY = load_study(merge(config, overrides))
 except FrugalError as error:
     where = located(error, CONFIG_FILES, workflow.config_settings.config)
     sys.exit(f"error in the configuration: {where}")
-
-if workflow.is_main_process:
-    for line in STUDY.small_views("warn"):
-        told = located(FrugalError(line), CONFIG_FILES, workflow.config_settings.config)
-        print(f"warning: {told}", file=sys.stderr)
 
 COMPUTE = STUDY.config["compute"]
 # A clone that holds results but neither images nor weights can redraw its figures. Without the

@@ -3,14 +3,16 @@
 import copy
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
 from frugalvit.config.docs import document
-from frugalvit.config.schema import load_schema, method_schema, read_yaml, retype, validate
+from frugalvit.config.reading import read_yaml, retype
+from frugalvit.config.schema import load_schema, method_schema, validate
 from frugalvit.config.study import load_study
-from frugalvit.errors import ConfigError
+from frugalvit.errors import ConfigError, DataError
 from frugalvit.methods import registry
 from frugalvit.methods.registry import METHODS
 from tests.imagefolders import photos
@@ -64,7 +66,7 @@ MISTAKES = {
     "unknown nested key": (f"{FROZEN}.learning_rate", 0.1, f"{FROZEN}.learning_rate: unknown key"),
     "typo in a phase": (f"{SCHEDULE}.0.epoch", 1, r"schedule[0].epoch: unknown key; did you mean"),
     "unknown block": ("early_exits", {}, "early_exits: unknown key"),
-    "text for a number": ("training.lr", "1e-3", "training.lr: '1e-3' is read as text; write 0.001"),
+    "text for a number": ("training.lr", "small", "training.lr: 'small' is not a number or null"),
     "wrong type": ("training.batch_size", 3.5, "training.batch_size: 3.5 is not a whole number"),
     "boolean as text": ("splits.stratify", "no", "splits.stratify: 'no' is not true or false"),
     "out of range": ("splits.fraction", 1.2, "splits.fraction: 1.2 is too large; less than 1"),
@@ -98,6 +100,8 @@ MISTAKES = {
     "unknown class": ("dataset.classes", ["1", "eleven"], "dataset.classes[1]: unknown class 'eleven'"),
     "unknown variant": (f"{FROZEN}.splits", "swapped", f"{FROZEN}.splits: no split variant 'swapped'"),
     "unknown shown": ("figures.experiments", ["frosen"], "figures.experiments[0]: no experiment"),
+    "a home that nobody has": ("mirror", "~no_such_user/data", "mirror: no folder '~no_such_user/data'"),
+    "a key of another method": (f"{FROZEN}.baseline", 0, f"{FROZEN}.baseline: only method avit has"),
     "missing folder": ("dataset", {"source": "folder", "path": "nowhere"}, "no folder 'nowhere'"),
     "folder without path": ("dataset", {"source": "folder"}, "dataset.path: missing"),
     "missing archive": ("dataset", {"source": "archive", "path": "x.tar"}, "dataset.path: no file"),
@@ -398,4 +402,16 @@ def test_a_method_that_forgets_to_refuse_fewer_blocks_does_not_drop_them(config,
     phases = [{"train": "all", "epochs": 1}]
     config["experiments"]["mine"] = {"method": "avit", "keep_blocks": 2, "schedule": phases}
     with pytest.raises(ConfigError, match=r"mine.keep_blocks: avit keeps all blocks; remove it"):
+        load_study(config)
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(config, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    config["mirror"] = "private"
+    with pytest.raises(
+        DataError, match=r"^private: Permission denied; correct the path, or who may"
+    ):
         load_study(config)

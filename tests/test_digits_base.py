@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from frugalvit.config.schema import read_yaml
+from frugalvit.config.reading import read_yaml
 from frugalvit.config.study import load_study
 from frugalvit.files import sha256_file
 from frugalvit.provenance import environment

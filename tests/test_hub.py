@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer as TimmViT
 
 from frugalvit.config import job_params
-from frugalvit.config.schema import read_yaml, validate
+from frugalvit.config.reading import read_yaml
+from frugalvit.config.schema import validate
 from frugalvit.config.study import load_study
 from frugalvit.data import download
 from frugalvit.errors import ConfigError, WeightsError

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from frugalvit.config.schema import read_yaml
+from frugalvit.config.reading import read_yaml
 from frugalvit.errors import DataError
 from frugalvit.figures import readme, style
 from tests import token_tables as made

@@ -16,7 +16,7 @@ One YAML file is one study: a dataset, a base model, and a list of experiments.
 `snakemake --cores 4 --config seeds='[0]' 'training={lr: 0.0005}'`.
 
 A wrong key, type, range or name stops before anything runs, with one line that names the key.
-Numbers: YAML reads `1e-3` as text; write `0.001` or `1.0e-3`.
+Numbers are finite, and may be written `0.001`, `1e-3` or `1.0e-3`.
 
 This page is made by `make config-docs` from `workflow/frugalvit/config/study.schema.yaml` and, for what
 only one method has, from `schema.yaml` and `docs.md` in `workflow/frugalvit/methods/{method}/`.

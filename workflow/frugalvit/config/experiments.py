@@ -1,22 +1,17 @@
 """From a study's named experiments to runs: schedules resolved, grids spread out, settings merged."""
 
 import copy
-import itertools
-import random
-import re
 from dataclasses import dataclass, field
-from typing import Any
 
+from frugalvit.config.grids import apply_point, check_distinct, grid_points
 from frugalvit.config.related import check_related, depth, known_architecture, known_layers
-from frugalvit.config.schema import key_path, load_schema, merge, method_schema, validate
+from frugalvit.config.schema import load_schema, merge, method_schema
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
 from frugalvit.methods.method import PLAIN as PLAIN_METHOD
 from frugalvit.methods.method import Entry
 from frugalvit.words import heads_alone
-
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 @dataclass(frozen=True)
@@ -108,22 +103,23 @@ def expand(
     evaluation = _check(at, raw, config, start, baseline)
     layers = depth(raw, config, start)
     grid = raw.get("grid") or {}
-    points = _grid_points(grid) if grid else []
-    chosen = [_apply_point(at, raw, point) for point in points]
+    points = grid_points(at, grid) if grid else []
+    chosen = [apply_point(at, raw, point) for point in points]
     for variation in chosen:
         _check(at, variation, config, start, baseline)
+    tried = [_settings(at, variation, config, layers, seeds[0]) for variation in chosen]
+    check_distinct(at, points, tried)
     runs: dict[str, Run] = {}
-    for index, variation in enumerate(chosen):
+    for index, settings in enumerate(tried):
         for seed in grid["seeds"] or seeds[:1]:
             identity = f"{name}-g{index:02d}-s{seed}"
-            runs[identity] = Run(
-                identity, name, seed, _settings(at, variation, config, layers, seed), index
-            )
+            runs[identity] = Run(identity, name, seed, settings | {"seed": seed}, index)
     search_runs = list(runs)
     final_runs = []
+    plain = tried[0] if tried else _settings(at, raw, config, layers, seeds[0])
     for seed in seeds:
-        candidates = tuple(_settings(at, variation, config, layers, seed) for variation in chosen)
-        settings = candidates[0] if candidates else _settings(at, raw, config, layers, seed)
+        candidates = tuple(settings | {"seed": seed} for settings in tried)
+        settings = plain | {"seed": seed}
         identity = f"{name}-s{seed}"
         before = source[1][f"{raw['from']}-s{seed}"] if source else None
         runs[identity] = Run(
@@ -159,7 +155,7 @@ def _check(
 ) -> dict:
     """Check an entry against its method, its source and its baseline; how its runs are evaluated."""
     method = registry.method(raw["method"])
-    _check_own_keys(at, raw)
+    check_own_keys(at, raw)
     for key, other in (("from", source), ("baseline", baseline)):
         if other:
             check_related(f"{at}.{key}", at, raw, other, PLAIN_METHOD)
@@ -178,8 +174,16 @@ def _check(
     return method.check(Entry(at, raw, config, source, baseline, layers, of_base, architecture))
 
 
-def _check_own_keys(at: str, raw: dict) -> None:
-    """Refuse keys that only other methods have."""
+def check_own_keys(at: str, raw: dict) -> None:
+    """Refuse keys that only other methods have; the schema checked nothing about them.
+
+    Args:
+        at: key of the experiment.
+        raw: its entry.
+
+    Raises:
+        ConfigError: names the methods that have it.
+    """
     own = method_schema(raw["method"])
     for name in registry.METHODS:
         for key in method_schema(name):
@@ -291,42 +295,3 @@ def _check_depth(at: str, schedule: list[dict], layers: int | None, model: str |
                 f"{at}.schedule[{index}].train: 'blocks: {train['blocks']}' but "
                 f"{model or 'the base'} has {layers} blocks; use at most {layers}, or 'all'"
             )
-
-
-def _grid_points(grid: dict) -> list[dict]:
-    """The grid's points in a fixed order; `max_sets` of them drawn by `seed`, still in order."""
-    keys = sorted(grid["parameters"])
-    points = [
-        dict(zip(keys, values))
-        for values in itertools.product(*(grid["parameters"][key] for key in keys))
-    ]
-    most = grid["max_sets"]
-    if most and most < len(points):
-        kept = sorted(random.Random(grid["seed"]).sample(range(len(points)), most))
-        points = [points[index] for index in kept]
-    return points
-
-
-def _apply_point(at: str, raw: dict, point: dict) -> dict:
-    """A copy of an experiment with a grid point's settings in place, validated again."""
-    chosen = copy.deepcopy({key: value for key, value in raw.items() if key != "grid"})
-    for setting, value in point.items():
-        where = f"{at}.grid.parameters.{setting}"
-        if setting in ("splits", "seeds", "method", "from", "baseline", "keep_blocks"):
-            raise ConfigError(f"{where}: a grid cannot vary this; write one experiment for each")
-        steps = [int(index) if index else key for key, index in _STEP.findall(setting)]
-        place: Any = chosen
-        try:
-            for step in steps[:-1]:
-                place = place[step] if isinstance(step, int) else place.setdefault(step, {})
-            place[steps[-1]] = value
-        except (IndexError, TypeError, AttributeError):
-            example = key_path(["schedule", len(chosen["schedule"]) - 1, "lr"])
-            raise ConfigError(
-                f"{where}: no such setting; write a key such as lr or {example}"
-            ) from None
-        try:
-            validate(chosen, "experiment", at)
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {value!r} does not fit: {error}") from None
-    return chosen

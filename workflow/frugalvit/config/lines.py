@@ -1,4 +1,4 @@
-"""Where in a configuration file the key stands that an error names."""
+"""Keys as errors write them, `experiments.frozen.schedule[0].train`, and the line where one stands."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,32 @@ from typing import Any
 
 import yaml
 
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+from frugalvit.errors import one_line, shown
+
+LONGEST_KEY = 60  # that is written whole
+_STEP = re.compile(r"([^.\[\]]+)|\[([0-9]{1,9})\]")
+
+
+def key_path(steps: Iterable[Any], at: str = "") -> str:
+    """`experiments.frozen.schedule[0].train` from the steps that lead there.
+
+    Args:
+        steps: keys and places in lists.
+        at: key from which they start.
+    """
+    path = at
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{shown(step)}]"
+        else:
+            key = step if isinstance(step, str) and len(step) <= LONGEST_KEY else shown(step)
+            path += f".{key}" if path else key
+    return path
+
+
+def steps_of(path: str) -> list[str | int]:
+    """The steps of `key_path`, from what it wrote."""
+    return [int(index) if index else key for key, index in _STEP.findall(path)]
 
 
 def located(error: Exception, files: Iterable[str | Path], overrides: dict | None = None) -> str:
@@ -19,14 +44,12 @@ def located(error: Exception, files: Iterable[str | Path], overrides: dict | Non
         overrides: what the command line set, which no line of a file does.
     """
     message = str(error)
-    steps = [
-        int(index) if index else key for key, index in _STEP.findall(message.partition(":")[0])
-    ]
+    steps = steps_of(message.partition(":")[0])
     if _has(overrides or {}, steps):
         return message
     for path in reversed(list(files)):
         if line := _line(Path(path), steps):
-            return f"{message} (line {line} of {_short(Path(path))})"
+            return f"{message} (line {line} of {one_line(str(_short(Path(path))))})"
     return message
 
 

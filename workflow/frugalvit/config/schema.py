@@ -1,21 +1,25 @@
-"""Reading and validating a study's configuration: defaults filled in, every mistake one line."""
+"""Validating a study's configuration: defaults filled in, every mistake one line."""
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError, validators
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
 
+from frugalvit.config import numbers
+from frugalvit.config.lines import LONGEST_KEY, key_path
 from frugalvit.data.sources.all_sources import SOURCES
-from frugalvit.errors import ConfigError
+from frugalvit.errors import ConfigError, shown
 from frugalvit.methods import registry
 from frugalvit.methods.method import PLAIN
 
 SCHEMA = Path(__file__).with_name("study.schema.yaml")
+LONGEST_NAME, LONGEST_PATH = 255, 4096  # bytes that file systems take
 MOST_LISTED = 20  # keys that an error names
 SEE_DOCS = "config/README.md lists the known keys"
 _TYPES = {
@@ -34,51 +38,6 @@ _KEYWORDS = {*Draft202012Validator.VALIDATORS, "then", "else", "$schema", "$defs
              "title", "description", "default", "examples", "x-expects"}  # fmt: skip
 _OF_NAMES = ("properties", "$defs", "patternProperties", "dependentSchemas")  # name -> schema
 _OF_DATA = ("default", "const", "dependentRequired")  # no schemas
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without silently overwritten keys: of two experiments of one name, one would vanish."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict:
-    seen = set()
-    for key_node, _ in node.value:
-        if key_node.tag == "tag:yaml.org,2002:merge":
-            continue
-        key = loader.construct_object(key_node)
-        if key in seen:
-            line = key_node.start_mark.line + 1
-            raise ConfigError(
-                f"{loader.name}, line {line}: '{key}' stands twice; rename one of them"
-            )
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(
-    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping_without_duplicates
-)
-
-
-def read_yaml(path: str | Path) -> dict:
-    """Read one YAML file; a key that stands twice in a block is an error."""
-    path = Path(path)
-    try:
-        with path.open() as file:
-            loader = _StrictLoader(file)
-            loader.name = str(path)
-            value = loader.get_single_data()
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file; check --configfile") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not readable"
-        raise ConfigError(f"{path}{place}: not valid YAML ({problem}); mend that line") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: a study is a block of keys; start from config/config.yaml")
-    return value
 
 
 @cache
@@ -141,7 +100,9 @@ def method_schema(name: str) -> dict:
     return yaml.safe_load((registry.room(name) / "schema.yaml").read_text())
 
 
-def _fill_defaults(validate_properties: Any) -> Any:
+def _complete(validate_properties: Any) -> Any:
+    """A check of keys that fills in defaults first, and takes text for numbers where they are wanted."""
+
     def properties(
         validator: Any, properties: dict, instance: Any, schema: dict
     ) -> Iterator[ValidationError]:
@@ -153,6 +114,8 @@ def _fill_defaults(validate_properties: Any) -> Any:
                     instance.setdefault(
                         key, type(default)(default) if _is_container(default) else default
                     )
+                if key in instance:
+                    instance[key] = numbers.from_text(instance[key], _types(subschema))
         yield from validate_properties(validator, properties, instance, schema)
 
     return properties
@@ -162,15 +125,70 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list)
 
 
-def _is_whole(_: Any, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _types(schema: dict) -> set[str]:
+    """Types that a part of the schema takes, with those of what it refers to."""
+    if "$ref" in schema:
+        schema = load_schema()["$defs"][schema["$ref"].rsplit("/", 1)[1]] | schema
+    kinds = schema.get("type", [])
+    found = {kinds} if isinstance(kinds, str) else set(kinds)
+    return found.union(*(_types(part) for part in schema.get("anyOf", ())))
 
 
+def _in_list(validate_items: Any) -> Any:
+    """A check of lists that takes text in them for numbers first, where numbers are wanted."""
+
+    def check(validator: Any, value: Any, instance: Any, schema: dict) -> Iterator[ValidationError]:
+        if isinstance(instance, list) and "items" in schema:
+            types = _types(schema["items"])
+            instance[:] = [numbers.from_text(item, types) for item in instance]
+        yield from validate_items(validator, value, instance, schema)
+
+    return check
+
+
+def _all_differ(_: Any, wanted: bool, instance: Any, schema: dict) -> Iterator[ValidationError]:
+    # jsonschema compares each with each where they cannot be sorted.
+    if wanted and isinstance(instance, list) and len(set(map(hashable, instance))) < len(instance):
+        yield ValidationError("names an entry twice")
+
+
+def hashable(value: Any) -> Any:
+    """What equals another's exactly where the two values do; true is not 1."""
+    if isinstance(value, dict):
+        return frozenset((key, hashable(item)) for key, item in value.items())
+    if isinstance(value, list | tuple | set):
+        return (list, *map(hashable, value))
+    return (bool, value) if isinstance(value, bool) else value
+
+
+def _may_be_path(value: Any) -> bool:
+    """Whether a file could lie there, or an address be meant: `OSError` names no key."""
+    if not isinstance(value, str) or value.startswith(("http://", "https://")):
+        return True
+    try:
+        raw = os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    names = raw.split(b"/")
+    return b"\0" not in raw and len(raw) < LONGEST_PATH and max(map(len, names)) <= LONGEST_NAME
+
+
+_FORMATS = FormatChecker(formats=())
+_FORMATS.checks("path")(_may_be_path)
+_CHECKS = Draft202012Validator.VALIDATORS
 _Validator = validators.extend(
     Draft202012Validator,
-    {"properties": _fill_defaults(Draft202012Validator.VALIDATORS["properties"])},
-    # JSON takes 2.0 for an integer, Python's range does not.
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
+    {
+        "properties": _complete(_CHECKS["properties"]),
+        "items": _in_list(_CHECKS["items"]),
+        "uniqueItems": _in_list(_all_differ),
+    },
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: numbers.is_whole(value),
+            "number": lambda _, value: numbers.is_number(value),
+        }
+    ),
 )
 
 
@@ -188,7 +206,7 @@ def validate(instance: dict, part: str | None = None, at: str = "") -> dict:
     schema = load_schema()
     if part:
         schema = {"$defs": schema["$defs"], "$ref": f"#/$defs/{part}"}
-    errors = list(_Validator(schema).iter_errors(instance))
+    errors = list(_Validator(schema, format_checker=_FORMATS).iter_errors(instance))
     if errors:
         first = min(
             errors, key=lambda error: (_severity(error), list(map(str, error.absolute_path)))
@@ -204,22 +222,14 @@ def _severity(error: ValidationError) -> int:
     return {"additionalProperties": 0, "required": 1}.get(error.validator, 2)
 
 
-def key_path(parts: Iterable[Any], at: str = "") -> str:
-    """`experiments.frozen.schedule[0].train` from the steps that lead there."""
-    path = at
-    for part in parts:
-        path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else str(part))
-    return path
-
-
 def _one_line(error: ValidationError, at: str) -> str:
     where = key_path(error.absolute_path, at) or "the study"
     value, schema = error.instance, error.schema
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+    text = shown(value)
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = next(key for key in value if key not in known)
-        close = difflib.get_close_matches(str(unknown), known, n=1)
+        close = difflib.get_close_matches(str(unknown)[:LONGEST_KEY], known, n=1)
         listed = f"use one of: {', '.join(known)}" if len(known) <= MOST_LISTED else SEE_DOCS
         hint = f"did you mean '{close[0]}'?" if close else listed
         return f"{key_path([*error.absolute_path, unknown], at)}: unknown key; {hint}"
@@ -233,57 +243,39 @@ def _one_line(error: ValidationError, at: str) -> str:
         )
     if "x-expects" in schema:
         name = "name " if "propertyNames" in error.absolute_schema_path else ""
-        return f"{where}: {name}{shown} is not allowed; write {schema['x-expects']}"
+        return f"{where}: {name}{text} is not allowed; write {schema['x-expects']}"
     if error.validator == "type":
-        return f"{where}: {_type_problem(value, shown, error.validator_value)}"
-    return f"{where}: {_range_problem(error, shown)}"
+        return f"{where}: {_type_problem(value, text, error.validator_value)}"
+    return f"{where}: {_range_problem(error, text)}"
 
 
-def _type_problem(value: Any, shown: str, wanted: str | list[str]) -> str:
+def _type_problem(value: Any, text: str, wanted: str | list[str]) -> str:
     names = [wanted] if isinstance(wanted, str) else wanted
-    text = " or ".join(_TYPES[name] for name in names)
-    if isinstance(value, str) and {"number", "integer"} & set(names):
-        try:
-            number = float(value)
-        except ValueError:
-            pass
-        else:
-            return (
-                f"{shown} is read as text; write {number:g} (YAML takes 1e-3 as text, 1.0e-3 not)"
-            )
-    return f"{shown} is not {text}; write {text}"
+    kinds = " or ".join(_TYPES[name] for name in names)
+    if {"number", "integer"} & set(names) and (problem := numbers.problem(value)):
+        return problem
+    return f"{text} is not {kinds}; write {kinds}"
 
 
-def _range_problem(error: ValidationError, shown: str) -> str:
+def _range_problem(error: ValidationError, text: str) -> str:
     limit = error.validator_value
     return {
         "enum": lambda: (
-            f"{shown} is unknown; use one of: "
+            f"{text} is unknown; use one of: "
             + ", ".join("null" if choice is None else str(choice) for choice in limit)
         ),
-        "minimum": lambda: f"{shown} is too small; at least {limit}",
-        "maximum": lambda: f"{shown} is too large; at most {limit}",
-        "exclusiveMinimum": lambda: f"{shown} is too small; more than {limit}",
-        "exclusiveMaximum": lambda: f"{shown} is too large; less than {limit}",
-        "minItems": lambda: f"{shown} has too few entries; at least {limit}",
-        "maxItems": lambda: f"{shown} has too many entries; at most {limit}",
+        "minimum": lambda: f"{text} is too small; at least {limit}",
+        "maximum": lambda: f"{text} is too large; at most {limit}",
+        "exclusiveMinimum": lambda: f"{text} is too small; more than {limit}",
+        "exclusiveMaximum": lambda: f"{text} is too large; less than {limit}",
+        "minItems": lambda: f"{text} has too few entries; at least {limit}",
+        "maxItems": lambda: f"{text} has too many entries; at most {limit}",
         "minProperties": lambda: f"empty; name at least {limit} entry",
-        "uniqueItems": lambda: f"{shown} names an entry twice; keep one of each",
+        "format": lambda: (
+            f"{text} cannot be a path; each name in it has {LONGEST_NAME} bytes at most"
+        ),
+        "uniqueItems": lambda: f"{text} names an entry twice; keep one of each",
     }.get(error.validator, lambda: error.message)()
-
-
-def retype(value: Any) -> Any:
-    """Give overrides of the command line their types: Snakemake reads what is nested in them as text."""
-    if isinstance(value, dict):
-        return {key: retype(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [retype(item) for item in value]
-    if not isinstance(value, str) or not value:
-        return value
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value  # text that happens to look like YAML
 
 
 def merge(base: dict, changes: dict) -> dict:

@@ -6,17 +6,22 @@ from pathlib import Path
 
 from frugalvit.config.bases import check_base, pretraining_run, resized_side
 from frugalvit.config.datasets import check_sizes, collect_datasets
-from frugalvit.config.experiments import Experiment, Run, expand
+from frugalvit.config.experiments import Experiment, Run, check_own_keys, expand
+from frugalvit.config.grids import check_runs
 from frugalvit.config.images import asked_of_images, check_own_images
+from frugalvit.config.reading import check_extent
 from frugalvit.config.schema import merge, validate
-from frugalvit.data.mirror import find_file, find_mirror
+from frugalvit.data.mirror import at_home, find_file, find_mirror
 from frugalvit.data.seen import View, too_little
 from frugalvit.data.view_sets import PLAIN, view_set_name
-from frugalvit.errors import ConfigError
+from frugalvit.errors import ConfigError, DataError
 from frugalvit.methods import registry
 from frugalvit.methods.method import Method
 
 BASE = "base"  # what an experiment says that starts from no other
+LONGEST_CHAIN = (
+    100  # of experiments, each from the one before; Snakemake goes through it by recursion
+)
 PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
 
 
@@ -202,10 +207,21 @@ def load_study(config: dict) -> Study:
     Raises:
         ConfigError, DataError: one line that names the key and the remedy.
     """
+    try:
+        return _loaded(config)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename}: {error.strerror}; correct the path, or who may read it"
+        ) from None
+
+
+def _loaded(config: dict) -> Study:
+    check_extent(config, "the study")
     config = validate(copy.deepcopy(config))
+    check_runs(config)
     for part, key in ((config["dataset"], "path"), (config["base"], "file")):
         if part[key] and part[key].startswith("~"):
-            part[key] = str(Path(part[key]).expanduser())
+            part[key] = at_home(part[key])
     mirror = find_mirror(config)
     if mirror and not Path(mirror).is_dir():
         raise ConfigError(f"mirror: no folder '{mirror}'; correct it, or set it to null")
@@ -225,16 +241,7 @@ def load_study(config: dict) -> Study:
         split_sets[PRETRAIN_SPLITS] = merge(validate({}, "splits"), changes)
         pretraining = pretraining_run(config)
 
-    experiments, runs = {}, {}
-    expanded: dict[str, tuple[Experiment, dict[str, Run]]] = {}
-    for name in _sources_first(config["experiments"]):
-        raw = config["experiments"][name]
-        if raw.get("from") == BASE:
-            del raw["from"]
-        expanded[name] = expand(name, raw, config, expanded)
-    for name in config["experiments"]:
-        experiments[name] = expanded[name][0]
-        runs.update(expanded[name][1])
+    experiments, runs = _expanded(config)
     for index, name in enumerate(config["figures"]["experiments"] or []):
         if name not in experiments:
             raise ConfigError(
@@ -258,35 +265,67 @@ def load_study(config: dict) -> Study:
     return study
 
 
+def _expanded(config: dict) -> tuple[dict[str, Experiment], dict[str, Run]]:
+    """All experiments of a validated config and all their runs, in the config's order."""
+    experiments: dict[str, Experiment] = {}
+    runs: dict[str, Run] = {}
+    found: dict[str, tuple[Experiment, dict[str, Run]]] = {}
+    for name, raw in config["experiments"].items():
+        check_own_keys(f"experiments.{name}", raw)
+    for name in _sources_first(config["experiments"]):
+        raw = config["experiments"][name]
+        if raw.get("from") == BASE:
+            del raw["from"]
+        found[name] = expand(name, raw, config, found)
+    for name in config["experiments"]:
+        experiments[name] = found[name][0]
+        runs.update(found[name][1])
+    return experiments, runs
+
+
 def _sources_first(raw: dict[str, dict]) -> list[str]:
     """Names of experiments in an order in which each comes after those that it builds on."""
     if BASE in raw and any(entry.get("from") == BASE for entry in raw.values()):
         raise ConfigError(f"experiments.{BASE}: the name of the pretrained base; choose another")
-    ordered: list[str] = []
-
-    def place(name: str, chain: list[str]) -> None:
-        if name in ordered:
-            return
-        for key in ("from", "baseline"):
-            other = raw[name].get(key)
-            if other is None or (key == "from" and other == BASE):
-                continue
-            if other not in raw:
-                raise ConfigError(
-                    f"experiments.{name}.{key}: no experiment '{other}'; "
-                    f"use one of: {', '.join(known for known in raw if known != name)}"
+    ordered: dict[str, int] = {}  # name -> experiments that it builds on, one upon the other
+    for first in raw:
+        chain = [first]
+        while chain:
+            name = chain[-1]
+            waited_for = _named(name, raw)
+            missing = next((key for key, other in waited_for.items() if other not in ordered), None)
+            if missing is None:
+                ordered[name] = 1 + max(
+                    (ordered[other] for other in waited_for.values()), default=0
                 )
-            if other in (*chain, name):
-                raise ConfigError(
-                    f"experiments.{name}.{key}: leads back to itself "
-                    f"({' from '.join([*chain, name, other])})"
+                chain.pop()
+                if ordered[name] > LONGEST_CHAIN:
+                    raise ConfigError(
+                        f"experiments.{name}.{next(iter(waited_for))}: more than {LONGEST_CHAIN} "
+                        "experiments build one upon the other; start from an earlier one"
+                    )
+            elif waited_for[missing] in chain:
+                loop = " from ".join(
+                    [*chain[chain.index(waited_for[missing]) :], waited_for[missing]]
                 )
-            place(other, [*chain, name])
-        ordered.append(name)
+                raise ConfigError(f"experiments.{name}.{missing}: leads back to itself ({loop})")
+            else:
+                chain.append(waited_for[missing])
+    return list(ordered)
 
-    for name in raw:
-        place(name, [])
-    return ordered
+
+def _named(name: str, raw: dict[str, dict]) -> dict[str, str]:
+    """The experiments that one names, by the key that does."""
+    found = {key: raw[name][key] for key in ("from", "baseline") if raw[name].get(key)}
+    if found.get("from") == BASE:
+        del found["from"]
+    for key, other in found.items():
+        if other not in raw:
+            raise ConfigError(
+                f"experiments.{name}.{key}: no experiment '{other}'; "
+                f"use one of: {', '.join(known for known in raw if known != name)}"
+            )
+    return found
 
 
 def holds_results_only(study: Study, folder: Path) -> bool:

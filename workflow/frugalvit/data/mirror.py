@@ -14,7 +14,15 @@ def find_mirror(config: Mapping[str, Any]) -> str | None:
     No rule has it among its parameters: where a file was found changes nothing in it.
     """
     folder = config.get("mirror") or os.environ.get("FRUGALVIT_MIRROR")
-    return str(Path(folder).expanduser()) if folder else None
+    return at_home(folder) if folder else None
+
+
+def at_home(path: str) -> str:
+    """The path with the home folder for `~`; as it is where no user has that name."""
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        return path
 
 
 def find_file(path: str, mirror: str | None, key: str) -> Path:

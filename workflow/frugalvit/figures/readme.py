@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from frugalvit.config.experiments import Experiment
-from frugalvit.config.schema import read_yaml
+from frugalvit.config.reading import read_yaml
 from frugalvit.config.study import Study, load_study
 from frugalvit.errors import ConfigError, DataError, FrugalError
 from frugalvit.figures import comparison, overview, shown, style, tables
