@@ -15,7 +15,7 @@ SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rer
 READABLE = $(VENV)/bin/python -m frugalvit.config.reading $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study report figures environment test test-kernels test-slow test-slurm chaos fuzz lint bench flowers-subset digits-base config-docs readme lock clean
+.PHONY: run study report figures environment test test-kernels test-slow test-slurm chaos fuzz sweep-weights lint bench flowers-subset digits-base config-docs readme lock clean
 
 run: study
 
@@ -93,6 +93,10 @@ K ?= properties
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/pytest tests/test_*_properties.py -k "$(K)" \
 	  --hypothesis-profile=fuzz -n $(CORES) --durations=0
+
+# Every ViT that timm knows, one block deep with random weights: read right, refused or (none) wrong.
+sweep-weights: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tests.sweep_weights
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -226,6 +226,40 @@ def test_base_from_a_pretraining(tmp_path):
         export(tmp_path, pretraining={"epochs": 4, "lr": 0.1}, **arguments)
 
 
+def flip(path, at=-3):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_changed_bytes_of_a_base_are_noticed_wherever_it_is_read(tmp_path):
+    folder, card = export(tmp_path)
+    weights = folder / "weights.safetensors"
+    assert card["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    flip(weights)
+    for read in (load_base, functools.partial(build_from_base, num_classes=2)):
+        with pytest.raises(WeightsError, match=f"{weights}: its bytes are not those") as caught:
+            read(folder)
+        assert "\n" not in str(caught.value)
+    for source in (
+        {"source": "pretrain", "pretrained": [weights, folder / "card.json"]},
+        {"source": "file", "file": str(weights)},
+    ):
+        with pytest.raises(WeightsError, match="its bytes are not those that were written"):
+            export(tmp_path / "other", **source)
+    flip(weights)
+    _, again = export(tmp_path / "other", source="file", file=str(weights), architecture=None)
+    assert again["architecture"]["num_heads"] == 2, "as the card beside it says"
+    assert "weights_sha256" in again
+
+
+def test_a_card_from_before_checksums_is_read(tmp_path):
+    folder, card = export(tmp_path)
+    del card["weights_sha256"]
+    (folder / "card.json").write_text(json.dumps(card))
+    load_base(folder)
+
+
 def test_the_card_holds_the_freeze_check_or_nothing_is_written(tmp_path):
     phases = [{"train": "head", "epochs": 2}, {"train": {"blocks": 1}, "epochs": 1}]
     check = functools.partial(freeze_check, schedules={"last": phases})

@@ -42,6 +42,7 @@ def test_the_shipped_base_is_small_and_made_with_the_studys_settings(card, histo
     monkeypatch.chdir(ROOT)
     study = load_study(read_yaml("config/config.yaml"))
     assert (SHIPPED / "weights.safetensors").stat().st_size < 1_000_000
+    assert card["weights_sha256"] == sha256_file(SHIPPED / "weights.safetensors")
     assert card["settings"] == json.loads(json.dumps(study.pretraining))
     assert study.datasets["digits_0_to_4"]["classes"] == ["0", "1", "2", "3", "4"]
     assert history["epoch"].tolist() == list(range(1, card["epochs"] + 1))

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import http.server
 import importlib.util
+import json
 import threading
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -28,6 +29,7 @@ from tests.workflows import ROOT, copy_workflow, planned
 REPOSITORY = "owner/vit_tiny.fb_in1k"
 LOCAL = "owner--vit_tiny.fb_in1k--model.safetensors"
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 64, "depth": 2, "num_heads": 1}
+DESCRIPTIONS = ("config.json", "preprocessor_config.json")
 FEW = {"atol": 1e-4, "rtol": 0}
 CALTECH = ROOT / "config" / "studies" / "caltech256.yaml"
 
@@ -108,9 +110,10 @@ def test_the_base_computes_what_the_published_model_computes(tmp_path, hub):
     assert card["origin"]["repository"] == REPOSITORY
     assert card["origin"]["revision"] == "main"
     assert card["origin"]["naming"] == "timm"
-    assert asked == [f"/{REPOSITORY}/resolve/main/model.safetensors"]
+    small = [f"/{REPOSITORY}/resolve/main/{name}" for name in DESCRIPTIONS]
+    assert asked == [*small, f"/{REPOSITORY}/resolve/main/model.safetensors"]
     export(tmp_path)
-    assert len(asked) == 1
+    assert len(asked) == 3 + 2, "what the hub has not, it may have now"
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [LOCAL]
 
 
@@ -181,7 +184,80 @@ def test_a_checksum_is_kept_to(tmp_path, hub):
         export(tmp_path, sha256=right)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "cache").iterdir())
-    assert len(asked) == 2
+    assert len([path for path in asked if path.endswith("model.safetensors")]) == 2
+
+
+def describe(folder, **files):
+    for name, content in files.items():
+        path = folder / REPOSITORY / "resolve" / "main" / f"{name}.json"
+        path.write_text(json.dumps(content))
+
+
+TIMM = {
+    "architecture": "vit_tiny_patch16_224",
+    "num_features": 64,
+    "global_pool": "token",
+    "pretrained_cfg": {"tag": "augreg_in21k", "mean": [0.5, 0.5, 0.5], "std": [0.4, 0.4, 0.4]},
+}
+
+
+def test_what_the_repositorys_config_says_is_taken(tmp_path, hub):
+    folder, asked = hub
+    published(folder, small_vit())
+    describe(folder, config={**TIMM, "model_args": {"num_heads": 2}})
+    card = load_card(export(tmp_path))
+    assert card["preprocessing"] == {"image_size": 32, "mean": [0.5] * 3, "std": [0.4] * 3}
+    assert card["architecture"]["num_heads"] == 2
+    taken = card["origin"]["taken"]
+    said = f"as {LOCAL.replace('model.safetensors', 'config.json')} says"
+    assert taken["num_heads"] == f"2, {said}"
+    assert taken["activation"] == f"GELU, {said}"
+    assert taken["pooling"] == f"class token, {said}"
+    assert not any(path.endswith("preprocessor_config.json") for path in asked)
+    # The study's own word counts.
+    card = load_card(export(tmp_path, mean=[0.1] * 3, std=[0.2] * 3))
+    assert card["preprocessing"]["mean"] == [0.1] * 3
+
+
+def test_hugging_faces_two_files(tmp_path, hub):
+    published(hub[0], small_vit())
+    config = {"model_type": "vit", "hidden_size": 64, "num_attention_heads": 4}
+    config |= {"hidden_act": "gelu", "layer_norm_eps": 1e-5, "num_hidden_layers": 2}
+    preprocessor = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
+    describe(hub[0], config=config, preprocessor_config=preprocessor)
+    card = load_card(export(tmp_path))
+    assert (card["architecture"]["num_heads"], card["architecture"]["eps"]) == (4, 1e-5)
+    assert card["preprocessing"]["std"] == [0.25] * 3
+    assert len(card["origin"]["described_by"]) == 2
+
+
+def test_what_is_assumed_is_said(tmp_path, hub, caplog):
+    published(hub[0], small_vit())
+    taken = load_card(export(tmp_path))["origin"]["taken"]
+    for key in ("num_heads", "activation", "pooling", "positions", "mean_and_std"):
+        assert "assumed" in taken[key]
+        assert f"base: {key}: {taken[key]}" in caplog.text
+
+
+def test_a_refused_model_is_not_downloaded(tmp_path, hub):
+    folder, asked = hub
+    published(folder, small_vit())
+    describe(folder, config={**TIMM, "global_pool": "avg"})
+    with pytest.raises(WeightsError, match=r"config.json: global_pool: its head reads 'avg'"):
+        export(tmp_path)
+    assert not any(path.endswith("model.safetensors") for path in asked)
+    with pytest.raises(WeightsError, match=r"quickgelu.*tells of the activation QuickGELU"):
+        export(tmp_path, repository="timm/vit_base_patch16_clip_quickgelu_224.openai")
+
+
+def test_a_hub_that_fails_is_not_taken_for_one_without_a_config(tmp_path, hub, monkeypatch):
+    """Else the same study would normalise its images otherwise on another day."""
+    published(hub[0], small_vit())
+    export(tmp_path)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"cannot get config.json .* into the mirror") as caught:
+        export(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("changes", [{"repository": "owner/none"}, {"revision": "v9"}])

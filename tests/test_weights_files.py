@@ -150,17 +150,24 @@ def test_two_models_in_one_file(tmp_path, state):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("encoder.ln.weight", r"1 tensors are missing \(encoder.ln.weight"),
-        ("encoder.layers.encoder_layer_1.mlp.3.bias", "1 tensors are missing"),
+        ("encoder.ln.weight", r"has no final norm \(encoder.ln.weight\): .* is not supported"),
+        ("encoder.layers.encoder_layer_1.mlp.3.bias", "1 tensors are missing .* incomplete; fetch"),
         ("encoder.layers.encoder_layer_0.mlp.0.weight", "is missing"),
         ("class_token", "class_token is missing: no ViT with a class token"),
-        ("conv_proj.bias", "missing"),
+        ("conv_proj.bias", r"has no bias in its patch projection .* is not supported"),
     ],
 )
 def test_missing_tensors(tmp_path, state, name, message):
     del state[name]
     save(tmp_path / "m.safetensors", state)
     refused(tmp_path / "m.safetensors", message)
+
+
+def test_models_built_without_are_not_called_incomplete(tmp_path, state):
+    for kind in ("self_attention.out_proj.bias", "encoder.ln.bias", "ln_2.weight"):
+        without = {name: tensor for name, tensor in state.items() if not name.endswith(kind)}
+        save(tmp_path / "m.safetensors", without)
+        refused(tmp_path / "m.safetensors", f"{kind}.*built without; such a model is not supported")
 
 
 def test_a_missing_block(tmp_path, state):
@@ -179,14 +186,79 @@ def test_a_missing_block(tmp_path, state):
         ("encoder.pos_embedding", torch.ones(5, 16), "are no \\[1, tokens, dim\\]"),
         ("encoder.ln.bias", torch.full((16,), float("nan")), "no finite floating-point"),
         ("encoder.ln.bias", torch.zeros(16, dtype=torch.int64), "no finite floating-point"),
+        ("encoder.ln.bias", torch.tensor(1.0), "encoder.ln.bias is a single number"),
+        ("encoder.layers.encoder_layer_0.mlp.0.weight", torch.tensor(1.0), "is a single number"),
+        ("encoder.layers.encoder_layer_0.mlp.0.weight", torch.zeros(0, 16), "mlp_dim: 0 is not"),
+        ("class_token", torch.tensor(1.0), "class_token is a single number"),
         ("conv_proj.weight", torch.zeros(16, 3, 0, 0), "does not read square RGB patches"),
         ("conv_proj.weight", torch.zeros(16), "does not read square RGB patches"),
         ("encoder.something", torch.zeros(1), "no plain ViT: 1 tensors have no place"),
+        ("encoder.layers.encoder_layer_01.ln_1.bias", torch.zeros(16), "two tensors are encoder"),
+        ("encoder.layers.encoder_layer_٣.ln_1.bias", torch.zeros(16), "have no place"),
+        (f"encoder.layers.encoder_layer_{'9' * 5000}.x", torch.zeros(1), "is no name that a ViT"),
+        ("a\nb\x1b[31m", torch.zeros(1), r"the name 'a\\nb\\x1b\[31m' of a tensor"),
     ],
 )
 def test_misshapen_tensors(tmp_path, state, name, tensor, message):
     save(tmp_path / "m.safetensors", {**state, name: tensor})
     refused(tmp_path / "m.safetensors", message)
+
+
+def test_tensors_that_are_not_what_they_seem(tmp_path, state):
+    path, one = tmp_path / "m.pth", "conv_proj.bias"
+    for tensor, message in (
+        (torch.quantize_per_tensor(state[one], 0.1, 0, torch.qint8), f"{one} is quantized"),
+        (torch.zeros(1).expand(10**6, 10**6), f"claim 4.0e\\+12 bytes .*{one}.*expanded"),
+        (state[one].to_sparse(), f"{one} is no dense tensor"),
+        (torch.zeros(16, device="meta"), f"{one} is no dense tensor"),
+        (torch.zeros(16, dtype=torch.complex64), "no finite floating-point"),
+    ):
+        torch.save({**state, one: tensor}, path)
+        refused(path, message)
+
+
+def test_a_name_that_stands_twice_in_a_header(good):
+    content = good.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].replace(b'"encoder.ln.bias"', b'"class_token"')
+    good.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    refused(good, "its header names 'class_token' twice")
+
+
+@pytest.mark.parametrize("key", ["model_ema", "state_dict_ema"])
+def test_averaged_weights_serve_where_no_others_are(tmp_path, state, key):
+    path = tmp_path / "m.pth"
+    torch.save({"step": torch.tensor(3), "model": None, key: state}, path)
+    read, _, info = load(path)
+    assert torch.equal(read["class_token"], state["class_token"])
+    assert info["under"] == key
+    torch.save({"model": state, key: {name: t + 1 for name, t in state.items()}}, path)
+    read, _, info = load(path)
+    assert torch.equal(read["class_token"], state["class_token"])
+    assert info["under"] == "model"
+
+
+def test_changed_bytes_of_a_checkpoint_are_noticed(good_pickle):
+    """torch compares no checksum; a file of another tool, whose own are wrong, has base.sha256."""
+    content = good_pickle.read_bytes()
+    generator = np.random.default_rng(0)
+    with zipfile.ZipFile(good_pickle) as archive:
+        names = [name for name in archive.namelist() if "/data/" in name]
+        at = [content.index(archive.read(name)[:64]) for name in names]
+    for start in at:
+        changed = bytearray(content)
+        changed[start + int(generator.integers(16))] ^= 1 << int(generator.integers(8))
+        good_pickle.write_bytes(changed)
+        refused(good_pickle, "were changed since it was saved")
+    load(good_pickle, sha256=sha256_file(good_pickle))
+
+
+def test_records_that_grow_when_they_are_read(tmp_path, good_pickle):
+    path = tmp_path / "small.pth"
+    with zipfile.ZipFile(good_pickle) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), zipfile.ZIP_DEFLATED)
+    refused(path, "compressed or overlap")
 
 
 def test_what_the_study_states_must_fit(good):

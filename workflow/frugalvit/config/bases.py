@@ -42,6 +42,10 @@ def check_base(base: dict, mirror: str | None) -> None:
     needs = {"torchvision": "model", "hub": "repository", "file": "file", "pretrain": "pretrain"}
     if source in needs and not base[needs[source]]:
         raise ConfigError(f"base.{needs[source]}: missing; base.source {source} needs it")
+    if base["check"] and source not in ("file", "hub"):
+        raise ConfigError(
+            f"base.check: base.source {source} brings no weights of timm's naming; leave it out"
+        )
     if source == "file":
         find_file(base["file"], mirror, "base.file")
     architecture = base["architecture"] or {}

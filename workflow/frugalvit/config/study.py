@@ -17,6 +17,7 @@ from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError, DataError
 from frugalvit.methods import registry
 from frugalvit.methods.method import Method
+from frugalvit.models.weights.beside import files_beside
 
 BASE = "base"  # what an experiment says that starts from no other
 LONGEST_CHAIN = (
@@ -158,12 +159,14 @@ class Study:
 
     @property
     def base_stamp(self) -> list | None:
-        """Name, size and date of the base's weights file, where it is one."""
+        """Name, size and date of the base's weights file, where it is one, and of what describes it."""
         base = self.config["base"]
         if base["source"] != "file":
             return None
         path = find_file(base["file"], self.mirror, "base.file")
-        return [path.name, path.stat().st_size, int(path.stat().st_mtime)]
+        files = [path, *(file for file in files_beside(path) if file.is_file())]
+        states = [(file.name, file.stat()) for file in files]
+        return [part for name, at in states for part in (name, at.st_size, int(at.st_mtime))]
 
     def splits_reading(self, views: str) -> list[str]:
         """Folders of the splits whose training images are read under a cached view set."""

@@ -34,6 +34,10 @@ class _TransientError(Exception):
     """A failure that another attempt may cure."""
 
 
+class AbsentError(DataError):
+    """The server has no such file; any other failure may be one of the moment."""
+
+
 @dataclass(frozen=True)
 class _Part:
     """An unfinished download, and beside it what guards its continuation."""
@@ -96,6 +100,7 @@ def fetch_file(
         progress: say how far a long download is.
 
     Raises:
+        AbsentError: the address has no such file.
         DataError: the file is nowhere to be had, or its checksum is wrong.
     """
     if Path(name).name != name or name in {"", ".", ".."}:
@@ -282,7 +287,8 @@ def _check_status(response: requests.Response, name: str) -> None:
     if status in _RETRIED:
         raise _TransientError(f"the server answered {status}")
     if status not in {200, 206}:
-        raise DataError(
+        kind = AbsentError if status in {404, 410} else DataError
+        raise kind(
             f"{name}: {_shown(response.url)} answered {status} {response.reason}; check the "
             "address, or put the file into the mirror folder"
         )

@@ -7,8 +7,10 @@ from typing import Any
 from torchvision.models import VisionTransformer
 
 from frugalvit.errors import ConfigError, WeightsError
+from frugalvit.files import sha256_file
 from frugalvit.models.backbone import build
-from frugalvit.models.weights.tensors import State, load_into, read_tensors
+from frugalvit.models.weights.opening import State
+from frugalvit.models.weights.tensors import check_exists, check_written, load_into, read_tensors
 
 WEIGHTS = "weights.safetensors"
 CARD = "card.json"
@@ -33,7 +35,19 @@ def load_card(folder: str | Path) -> dict[str, Any]:
 def load_base(folder: str | Path) -> tuple[State, dict[str, Any]]:
     """Tensors (torchvision's naming, no head) and card of a base."""
     card = load_card(folder)
-    return read_tensors(Path(folder) / WEIGHTS), card
+    path = Path(folder) / WEIGHTS
+    check_unchanged(path, card)
+    return read_tensors(path), card
+
+
+def check_unchanged(path: Path, card: dict[str, Any]) -> None:
+    """Compare a base's weights file with its card's checksum.
+
+    Raises:
+        WeightsError: the file is missing, or its bytes are not those that were written.
+    """
+    check_exists(path)
+    check_written(path, sha256_file(path), card.get("weights_sha256"))
 
 
 def build_from_base(
@@ -51,9 +65,11 @@ def build_from_base(
         ConfigError: the base has fewer blocks than `num_layers`. The message lacks the key.
         WeightsError: the folder holds no base, or weights and card do not belong together.
     """
-    architecture = load_card(folder)["architecture"]
+    card, path = load_card(folder), Path(folder) / WEIGHTS
+    architecture = card["architecture"]
     model = build(architecture, num_classes, dropout=dropout)
-    load_into(model, Path(folder) / WEIGHTS)
+    check_unchanged(path, card)
+    load_into(model, path)
     if num_layers is None or num_layers == architecture["num_layers"]:
         return model
     if num_layers > architecture["num_layers"]:

@@ -9,12 +9,14 @@ from typing import Any
 from torchvision.models import VisionTransformer
 
 from frugalvit.errors import ConfigError
-from frugalvit.files import write_json
+from frugalvit.files import sha256_file, write_json
 from frugalvit.models.backbone import architecture_of, build, part_counts
 from frugalvit.models.base import CARD, WEIGHTS
+from frugalvit.models.weights.description import describe
 from frugalvit.models.weights.hub import FILE, from_hub
 from frugalvit.models.weights.load import load_file, random
-from frugalvit.models.weights.tensors import State, save
+from frugalvit.models.weights.opening import State
+from frugalvit.models.weights.tensors import save
 from frugalvit.models.weights.torchvision_weights import from_torchvision
 from frugalvit.provenance import environment
 
@@ -58,12 +60,14 @@ def export_base(
     state, architecture, info = _load(settings, mirror, cache, pretrained, pretraining)
     model = build(architecture, 0)
     model.load_state_dict(state)
+    preprocessing = _preprocessing(settings, info)
+    _say(settings, info)
     card = {
         "source": settings["source"],
         "file": info.pop("file", None),
         "sha256": info.pop("sha256", None),
         "architecture": architecture_of(model),
-        "preprocessing": _preprocessing(settings, info),
+        "preprocessing": preprocessing,
         "parameters": part_counts(model),
         # How many classes a study has is known only with its images.
         "head_parameters_per_class": model.hidden_dim + 1,
@@ -72,8 +76,21 @@ def export_base(
         "environment": environment(),
     }
     save(weights_path, state)
+    card["weights_sha256"] = sha256_file(weights_path)
     write_json(card_path, card)
     return card
+
+
+def _say(settings: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+    """Log what was taken of what no tensor tells, and what guards the file."""
+    for key, why in info.get("taken", {}).items():
+        log.log(logging.WARNING if "assumed" in why else logging.INFO, "base: %s: %s", key, why)
+    if settings["source"] in ("file", "hub") and not settings.get("sha256"):
+        log.info(
+            "base.sha256: none stated, so a change of %s would pass; it is %s now",
+            info["file"],
+            info["sha256"],
+        )
 
 
 def export_random(settings: Mapping[str, Any], folder: str | Path, *, seed: int = 0) -> None:
@@ -95,6 +112,7 @@ def _load(
     source, image_size = settings["source"], settings["image_size"]
     stated = dict(settings.get("architecture") or {})
     fit: dict[str, Any] = {"num_heads": stated.get("num_heads"), "expected": stated}
+    foreign = {**fit, "sha256": settings.get("sha256"), "check": settings.get("check")}
     if source == "torchvision":
         return from_torchvision(
             settings["model"], settings["weights"], image_size, cache=cache, mirror=mirror
@@ -105,21 +123,23 @@ def _load(
         return random(architecture, seed), architecture, {"seed": seed}
     if source == "file":
         path = _find(settings["file"], mirror)
-        return load_file(path, image_size=image_size, sha256=settings.get("sha256"), **fit)
+        return load_file(path, image_size=image_size, **foreign)
     if source == "hub":
         return from_hub(
             settings["repository"],
             image_size,
             revision=settings["revision"],
             file=settings["file"] or FILE,
-            sha256=settings.get("sha256"),
             cache=cache,
             mirror=mirror,
-            **fit,
+            **foreign,
         )
     if source == "pretrain":
         weights, card = (Path(path) for path in pretrained)
-        state, architecture, info = load_file(weights, image_size=image_size, **fit)
+        described = describe(weights, [card])
+        state, architecture, info = load_file(
+            weights, image_size=image_size, description=described, **fit
+        )
         return state, architecture, {**info, **_pretraining(card, pretraining)}
     raise ConfigError(
         f"base.source: '{source}' is unknown: choose from torchvision, hub, file, pretrain, random"
@@ -161,8 +181,18 @@ def _pretraining(card: Path, wanted: Mapping[str, Any] | None) -> dict[str, Any]
 def _preprocessing(settings: Mapping[str, Any], info: dict[str, Any]) -> dict[str, Any]:
     """Size and normalisation: the study's word, else the weights' own, else ImageNet's."""
     own = info.get("preprocessing", {})
-    return {
+    found = {
         "image_size": settings["image_size"],
         "mean": list(settings.get("mean") or own.get("mean") or IMAGENET_MEAN),
         "std": list(settings.get("std") or own.get("std") or IMAGENET_STD),
     }
+    stated = settings.get("mean") and settings.get("std")
+    if "taken" in info:
+        why = "as the study states" if stated else "as the weights' publisher says"
+        if not (stated or own):
+            why = (
+                "ImageNet's, assumed: nothing tells (Google's and timm's augreg models want 0.5 "
+                "throughout); state base.mean and base.std"
+            )
+        info["taken"]["mean_and_std"] = why
+    return found

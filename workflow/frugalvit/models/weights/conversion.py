@@ -8,6 +8,7 @@ class cannot compute is refused. Messages here lack the file's name, which the c
 
 import math
 import re
+from collections import Counter
 from typing import Any
 
 import torch
@@ -17,12 +18,30 @@ from torch.nn import functional
 from frugalvit.errors import WeightsError
 from frugalvit.models.architectures import ARCHITECTURE_KEYS
 from frugalvit.models.backbone import DEFAULT_EPS, build
+from frugalvit.models.weights.description import Description
 from frugalvit.models.weights.naming import detect, rename
-from frugalvit.models.weights.tensors import State
+from frugalvit.models.weights.opening import State
+from frugalvit.models.weights.shapes import choose_heads
+
+MOST_BLOCKS = 1000
+UNDESCRIBED = Description()
+_WITHOUT = {  # what the name of a missing tensor tells nobody
+    "encoder.ln.weight": "final norm",
+    "encoder.ln.bias": "bias in its final norm",
+    "conv_proj.bias": "bias in its patch projection",
+    "self_attention.out_proj.bias": "bias in its attention projections",
+    "mlp.0.bias": "bias in its MLPs",
+    "mlp.3.bias": "bias in its MLPs",
+    "ln_1.bias": "bias in its norms",
+}
 
 
 def convert(
-    state: State, *, image_size: int, num_heads: int | None = None
+    state: State,
+    *,
+    image_size: int,
+    num_heads: int | None = None,
+    description: Description = UNDESCRIBED,
 ) -> tuple[State, dict[str, Any], dict[str, Any]]:
     """Turn a ViT's tensors, in any naming known here, into torchvision's, for `image_size` px.
 
@@ -30,31 +49,35 @@ def convert(
         state: the file's tensors by name.
         image_size: side of the square image in px that the model shall see; positions are
             resampled to it.
-        num_heads: attention heads a block; no file tells it. `hidden_dim / 64` where None.
+        num_heads: attention heads a block; no tensor tells it. Where None, what `description` and
+            `shapes.choose_heads` say.
+        description: what is known of the model beside its tensors.
 
     Returns:
         `(state, architecture, info)`: float32 tensors in torchvision's naming without a head, the
         architecture they fit, and what was done (`naming`, `layer_scale`, `distillation_token`,
-        `positions_from`, `positions_to`: sides of the grid in patches).
+        `positions_from`, `positions_to`: sides of the grid in patches; `taken`: what no tensor
+        tells, and why it was taken).
 
     Raises:
         WeightsError: no plain ViT, missing or misshapen tensors, an image or heads that do not fit.
     """
     naming, named = detect(state)
     canonical = rename(named, naming)
-    for name, tensor in canonical.items():
-        floating = tensor.is_floating_point()
-        canonical[name] = tensor.float()
-        if not floating or not bool(canonical[name].isfinite().all()):
-            raise WeightsError(f"{name} holds values that are no finite floating-point numbers")
-    architecture = _architecture(canonical, image_size, num_heads)
+    _make_float(canonical)
+    architecture = _architecture(canonical, image_size)
+    heads = choose_heads(
+        _shape(architecture), num_heads, description.num_heads, description.said_by
+    )
+    architecture["num_heads"] = heads.number
+    _compare(architecture, description)
     _fuse_query_key_value(canonical, architecture["num_layers"])
     layer_scale = _fold_layer_scale(canonical)
     distilled = canonical.pop("distillation_token", None) is not None
     grid_to = image_size // architecture["patch_size"]
     grid_from = _resample_positions(canonical, grid_to, distilled=distilled)
     # Hugging Face's DINOv2, unlike its ViT and DeiT, has torchvision's eps, and LayerScale.
-    eps = DEFAULT_EPS if layer_scale else naming.eps
+    eps = description.eps or (DEFAULT_EPS if layer_scale else naming.eps)
     if eps != DEFAULT_EPS:
         architecture["eps"] = eps
     _check_against(canonical, architecture)
@@ -64,12 +87,57 @@ def convert(
         "distillation_token": distilled,
         "positions_from": grid_from,
         "positions_to": grid_to,
+        "taken": {"num_heads": f"{heads.number}, {heads.why}", **_taken(naming.title, description)},
     }
     return {name: canonical[name].contiguous() for name in sorted(canonical)}, architecture, info
 
 
-def _architecture(state: State, image_size: int, num_heads: int | None) -> dict[str, Any]:
-    """Read the architecture off the tensors' shapes."""
+def _make_float(canonical: State) -> None:
+    """Make every tensor float32; refuse what holds no finite numbers."""
+    for name, tensor in canonical.items():
+        if tensor.ndim == 0:
+            raise WeightsError(f"{name} is a single number, where a ViT has a row of them")
+        if tensor.is_floating_point():
+            canonical[name] = tensor.float()
+        if not tensor.is_floating_point() or not bool(canonical[name].isfinite().all()):
+            raise WeightsError(f"{name} holds values that are no finite floating-point numbers")
+
+
+def _shape(architecture: dict[str, Any]) -> tuple[int, int, int]:
+    return architecture["hidden_dim"], architecture["num_layers"], architecture["mlp_dim"]
+
+
+def _compare(architecture: dict[str, Any], description: Description) -> None:
+    """Refuse a description of another model."""
+    for key in ("hidden_dim", "num_layers"):
+        told = getattr(description, key)
+        if told is not None and told != architecture[key]:
+            raise WeightsError(
+                f"its {key} is {architecture[key]}, but {description.said_by} beside it says {told}: "
+                "they are not of one model; put its own there, or none"
+            )
+
+
+def _taken(naming: str, description: Description) -> dict[str, str]:
+    """What torchvision's class computes of that which no tensor tells, and who says it is right."""
+    taken = {}
+    for key, value in (
+        ("activation", "GELU"),
+        ("pooling", "class token"),
+        ("positions", "learned alone, not rotary"),
+    ):
+        if naming == "torchvision":
+            why = "as torchvision's class has it"
+        elif getattr(description, key):
+            why = f"as {description.said_by} says"
+        else:
+            why = "assumed: nothing tells"
+        taken[key] = f"{value}, {why}"
+    return taken
+
+
+def _architecture(state: State, image_size: int) -> dict[str, Any]:
+    """Read the architecture off the tensors' shapes, but for the heads, which they do not tell."""
     first_linear = "encoder.layers.encoder_layer_0.mlp.0.weight"
     for name in ("class_token", "encoder.pos_embedding", "conv_proj.weight", first_linear):
         if name not in state:
@@ -85,27 +153,22 @@ def _architecture(state: State, image_size: int, num_heads: int | None) -> dict[
             f"image_size {image_size} px is not a multiple of its patch size {patch_size}: "
             f"take {fitting}"
         )
-    if num_heads is None and hidden_dim % 64:
-        raise WeightsError(
-            f"hidden_dim {hidden_dim} is not 64 per head: state base.architecture.num_heads"
-        )
-    num_heads = num_heads or hidden_dim // 64
-    if hidden_dim % num_heads:
-        raise WeightsError(
-            f"base.architecture.num_heads: {num_heads} does not divide its hidden_dim {hidden_dim}"
-        )
     last = state.get("encoder.layers.encoder_layer_0.mlp.3.weight", first.T)
     if first.ndim == last.ndim == 2 and first.shape[0] == 2 * last.shape[1]:
         raise WeightsError(
             "has a SwiGLU MLP; take one with GELU (its first layer is twice as wide)"
         )
-    blocks = {int(match[1]) for name in state if (match := re.search(r"encoder_layer_(\d+)", name))}
+    blocks = {
+        int(match[1]) for name in state if (match := re.search(r"encoder_layer_([0-9]+)", name))
+    }
     gaps = set(range(len(blocks))) - blocks
+    if len(blocks) > MOST_BLOCKS:
+        raise WeightsError(f"has {len(blocks)} blocks: no ViT")
     if gaps:
         raise WeightsError(
             f"block {min(gaps) + 1} is missing: the file is incomplete; fetch it again"
         )
-    sizes = (image_size, patch_size, len(blocks), num_heads, hidden_dim, len(first))
+    sizes = (image_size, patch_size, len(blocks), 0, hidden_dim, len(first))
     return dict(zip(ARCHITECTURE_KEYS, sizes))
 
 
@@ -181,10 +244,7 @@ def _check_against(state: State, architecture: dict[str, Any]) -> None:
         expected = {name: t.shape for name, t in build(architecture, 0).state_dict().items()}
     missing = sorted(expected.keys() - state.keys())
     if missing:
-        raise WeightsError(
-            f"{len(missing)} tensors are missing ({', '.join(missing[:3])} …): "
-            "the file is incomplete; fetch it again"
-        )
+        raise WeightsError(_what_is_missing(missing, architecture["num_layers"]))
     extra = sorted(state.keys() - expected.keys())
     if extra:
         raise WeightsError(f"no plain ViT: cannot place {', '.join(extra[:3])}")
@@ -194,3 +254,21 @@ def _check_against(state: State, architecture: dict[str, Any]) -> None:
                 f"{name} has the shape {tuple(state[name].shape)}, not {tuple(shape)}: "
                 "no ViT of one width"
             )
+
+
+def _what_is_missing(missing: list[str], num_layers: int) -> str:
+    """Why tensors are missing: the file lacks some, or its model was built without them."""
+    kinds = Counter(re.sub(r"^encoder\.layers\.encoder_layer_[0-9]+\.", "", n) for n in missing)
+    if any(kind not in missing and count < num_layers for kind, count in kinds.items()):
+        return (
+            f"{len(missing)} tensors are missing ({', '.join(missing[:3])} …), which other blocks "
+            "have: the file is incomplete; fetch it again"
+        )
+    named = [
+        f"no {_WITHOUT.get(kind, kind)} ({kind}{'' if kind in missing else ' of every block'})"
+        for kind in list(kinds)[:3]
+    ]
+    return (
+        f"has {', '.join(named)}: its model was built without; such a model is not supported, "
+        "take a plain ViT"
+    )

@@ -1,15 +1,20 @@
 """Weights that a Hugging Face repository publishes: from a mirror folder or downloaded."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from frugalvit.data.download import fetch_file
+from frugalvit.data.download import AbsentError, fetch_file, find_in_mirror
 from frugalvit.errors import DataError, WeightsError
+from frugalvit.models.weights.beside import CONFIG, PREPROCESSOR
+from frugalvit.models.weights.description import Description, describe
 from frugalvit.models.weights.load import load_file
-from frugalvit.models.weights.tensors import State
+from frugalvit.models.weights.opening import State
+
+log = logging.getLogger(__name__)
 
 ENDPOINT = "https://huggingface.co"
 FILE = "model.safetensors"
@@ -24,6 +29,7 @@ def from_hub(
     sha256: str | None = None,
     num_heads: int | None = None,
     expected: Mapping[str, int | None] | None = None,
+    check: str | None = None,
     cache: str | Path,
     mirror: str | Path | None = None,
 ) -> tuple[State, dict[str, Any], dict[str, Any]]:
@@ -37,6 +43,7 @@ def from_hub(
         sha256: expected checksum, 64 hexadecimal digits.
         num_heads: attention heads a block, where they are not 64 wide.
         expected: architecture keys that the file must have; None values are not compared.
+        check: `timm` compares with timm's own model.
         cache: folder for the download, in which the file is called as `local_name` says.
         mirror: folder in which a file of that name is looked for first.
 
@@ -47,23 +54,69 @@ def from_hub(
     Raises:
         WeightsError: the file cannot be had, is another than the checksum says, or is unfit.
     """
+    repository_at = (repository, revision)
+    description = _fetch_description(repository_at, file, cache, mirror)
+    path = _fetch(repository_at, file, cache, mirror, sha256)
+    state, architecture, info = load_file(
+        path,
+        image_size=image_size,
+        sha256=sha256,
+        num_heads=num_heads,
+        expected=expected,
+        description=description,
+        check=check,
+    )
+    origin = {"repository": repository, "revision": revision}
+    return state, architecture, {**info, "file": file, **origin}
+
+
+def _fetch(
+    repository_at: tuple[str, str],
+    file: str,
+    cache: str | Path,
+    mirror: str | Path | None,
+    sha256: str | None = None,
+) -> Path:
     try:
-        path = fetch_file(
-            local_name(repository, revision, file),
-            address(repository, revision, file),
+        return fetch_file(
+            local_name(*repository_at, file),
+            address(*repository_at, file),
             cache,
             sha256=sha256,
             mirror=mirror,
         )
     except DataError as error:
+        repository, revision = repository_at
         raise WeightsError(
             f"base.repository: cannot get {file} of '{repository}' at revision '{revision}': {error}"
         ) from error
-    state, architecture, info = load_file(
-        path, image_size=image_size, sha256=sha256, num_heads=num_heads, expected=expected
-    )
-    origin = {"repository": repository, "revision": revision}
-    return state, architecture, {**info, "file": file, **origin}
+
+
+def _fetch_description(
+    repository_at: tuple[str, str], file: str, cache: str | Path, mirror: str | Path | None
+) -> Description:
+    """What the repository's small files, beside `file`, say of the model; before it is downloaded.
+
+    Where the mirror has the weights, it alone is asked for them, so that nothing depends on whether
+    there is a network. Elsewhere only the hub's answer that it has none counts as none.
+    """
+    weights = local_name(*repository_at, file)
+    here = find_in_mirror(weights, mirror) is not None
+    path = Path(cache) / weights
+    for name in (CONFIG, PREPROCESSOR):
+        if describe(path).preprocessing:
+            break
+        beside = file.rpartition("/")[0] + "/" + name if "/" in file else name
+        if here and find_in_mirror(local_name(*repository_at, beside), mirror) is None:
+            log.warning("the mirror has %s, but no %s", weights, local_name(*repository_at, beside))
+            continue
+        try:
+            _fetch(repository_at, beside, cache, mirror)
+        except WeightsError as error:
+            if not isinstance(error.__cause__, AbsentError):
+                raise
+            log.info("%s has no %s", repository_at[0], beside)
+    return describe(path)
 
 
 def address(repository: str, revision: str, file: str) -> str:

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple
 
 from frugalvit.errors import WeightsError
-from frugalvit.models.weights.tensors import State
+from frugalvit.models.weights.opening import State
 
 
 class Naming(NamedTuple):
@@ -60,7 +60,7 @@ NAMINGS = (
             "conv_proj.": "conv_proj.",
             "encoder.ln.": "encoder.ln.",
         },
-        r"encoder\.layers\.encoder_layer_(\d+)\.",
+        r"encoder\.layers\.encoder_layer_([0-9]+)\.",
         _TORCHVISION_BLOCK,
         1e-6,
     ),
@@ -74,7 +74,7 @@ NAMINGS = (
             "patch_embed.proj.": "conv_proj.",
             "norm.": "encoder.ln.",
         },
-        r"blocks\.(?:\d+\.)?(\d+)\.",  # DINOv2 saves its blocks in chunks: blocks.<chunk>.<k>
+        r"blocks\.(?:[0-9]+\.)?([0-9]+)\.",  # DINOv2 saves its blocks in chunks: blocks.<chunk>.<k>
         _TIMM_BLOCK,
         1e-6,
     ),
@@ -88,7 +88,7 @@ NAMINGS = (
             "embeddings.patch_embeddings.projection.": "conv_proj.",
             "layernorm.": "encoder.ln.",
         },
-        r"(?:encoder\.layer|layers)\.(\d+)\.",
+        r"(?:encoder\.layer|layers)\.([0-9]+)\.",
         _HUGGING_FACE_BLOCK,
         1e-12,  # of ViT and DeiT; DINOv2 is told apart by its LayerScale
     ),
@@ -107,6 +107,11 @@ _REFUSED = {  # pattern: what the file's model has that torchvision's class has 
     r"rel_pos|relative_position|rope": "relative positions; take one with learned positions",
     r"attn_pool": "attention pooling; take one with a class token",
 }
+
+
+def is_of_a_head(name: str) -> bool:
+    """Whether a tensor belongs to a head, or to what only pretraining uses."""
+    return bool(_HEADS.match(name))
 
 
 def detect(state: State) -> tuple[Naming, State]:
@@ -131,7 +136,7 @@ def detect(state: State) -> tuple[Naming, State]:
         for name, tensor in state.items()
         if name.startswith(prefix)
     }
-    return naming, {name: tensor for name, tensor in named.items() if not _HEADS.match(name)}
+    return naming, {name: tensor for name, tensor in named.items() if not is_of_a_head(name)}
 
 
 def rename(named: State, naming: Naming) -> State:
@@ -156,6 +161,8 @@ def rename(named: State, naming: Naming) -> State:
             )
         if new is None:
             unknown.append(name)
+        elif new in canonical:
+            raise WeightsError(f"two tensors are {new} ({name} is one): no plain ViT")
         else:
             canonical[new] = tensor
     if unknown:

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file as load_safetensors
 from safetensors.torch import save_file as save_safetensors
 from torch import Tensor, nn
 
 from frugalvit.errors import WeightsError
 from frugalvit.files import atomic_path
-
-State = dict[str, Tensor]
+from frugalvit.models.weights.opening import State, check_tensors, read_pickle, read_safetensors
 
 # Under which keys training scripts store a model: DeiT and MAE `model`, Lightning `state_dict`,
-# DINO its averaged `teacher`.
+# DINO its averaged `teacher`; averages over training (timm: `state_dict_ema`, DeiT: `model_ema`)
+# where nothing else is there.
 _NESTED = ("model", "state_dict", "model_state_dict", "teacher", "module", "net")
+_AVERAGED = ("model_ema", "state_dict_ema", "ema_state_dict", "ema")
 _DEEPEST = 4
 
 
@@ -42,23 +41,35 @@ def read_tensors(path: str | Path) -> State:
     """All tensors of a safetensors file or of a torch pickle, on the CPU, by name.
 
     Raises:
-        WeightsError: the file is missing, neither of the two, truncated, or a pickle with more than
-            tensors in it.
+        WeightsError: see `read_checkpoint`.
+    """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: str | Path, *, checked: bool = False) -> tuple[State, str | None]:
+    """All tensors of a safetensors file or of a torch pickle, on the CPU, by name.
+
+    Args:
+        path: the file; its content tells its format, not its name.
+        checked: its checksum was compared, so that those inside it need not be.
+
+    Returns:
+        The tensors, and under which key of a checkpoint they lay: `model`, `model_ema` …, with dots
+        between keys inside each other. None where they are all that the file holds.
+
+    Raises:
+        WeightsError: the file is missing, neither of the two, truncated or damaged, a pickle with
+            more than tensors in it, or its tensors are none that a ViT can have.
     """
     path = Path(path)
     check_exists(path)
     with path.open("rb") as file:
         start = file.read(64)
     if start[8:9] == b"{":
-        try:
-            return load_safetensors(path)
-        except SafetensorError as error:
-            raise WeightsError(
-                f"{path}: a broken or truncated safetensors file ({_first_line(error)}); "
-                "fetch it again"
-            ) from None
+        return check_tensors(read_safetensors(path), path), None
     if start.startswith((b"PK\x03\x04", b"\x80")):
-        return _tensors_of(_read_pickle(path), path)
+        state, keys = _tensors_of(read_pickle(path, checked=checked), path)
+        return check_tensors(state, path), ".".join(keys) or None
     if re.fullmatch(rb"[\x09\x0a\x0d\x20-\x7e]+", start):
         raise WeightsError(
             f"{path}: text, not weights (a web page or a Git LFS pointer?); fetch the file itself"
@@ -74,6 +85,25 @@ def save(path: str | Path, state: Mapping[str, Tensor]) -> None:
     }
     with atomic_path(path) as temporary:
         save_safetensors(copies, temporary)
+
+
+def check_written(path: str | Path, found: str, written: str | None) -> None:
+    """Compare a file's checksum with the one that its card noted when this project wrote it.
+
+    Args:
+        path: the file.
+        found: its SHA-256.
+        written: the card's `weights_sha256`; an older card has none, and nothing is compared.
+
+    Raises:
+        WeightsError: they differ.
+    """
+    if written and found != written.lower():
+        raise WeightsError(
+            f"{path}: its bytes are not those that were written (SHA-256 {found[:12]}…, its card "
+            f"says {written[:12]}…): damaged or edited; delete the file and run again, or put back "
+            "the right one"
+        )
 
 
 def load_into(model: nn.Module, path: str | Path) -> None:
@@ -97,45 +127,23 @@ def load_into(model: nn.Module, path: str | Path) -> None:
     model.load_state_dict(state, strict=False)
 
 
-def _read_pickle(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken pickle can raise anything
-        if forbidden := re.search(r"GLOBAL (\S+)|Unsupported class (\S+)", str(error)):
-            reason = (
-                f"a pickle that holds more than tensors ({forbidden[1] or forbidden[2]}), which "
-                "could run code and is not loaded: save the model's state_dict() alone, best as "
-                "safetensors"
-            )
-        elif "TorchScript" in str(error):
-            reason = "a TorchScript program, not weights: save its state_dict()"
-        else:
-            reason = (
-                f"no torch checkpoint, or a broken or truncated one ({_first_line(error)}); "
-                "fetch it again, or save a state_dict() with torch.save"
-            )
-        raise WeightsError(f"{path}: {reason}") from None
-
-
-def _tensors_of(value: Any, path: Path) -> State:
-    """The tensors of a checkpoint, at the top or nested under a usual key."""
+def _tensors_of(value: Any, path: Path) -> tuple[State, list[str]]:
+    """The tensors of a checkpoint, at the top or nested under usual keys, and those keys."""
+    keys: list[str] = []
     for _ in range(_DEEPEST):
         if not isinstance(value, Mapping):
             break
+        inner = [key for key in (*_NESTED, *_AVERAGED) if isinstance(value.get(key), Mapping)]
+        if inner:  # first, for beside it a step's number may lie as a tensor
+            keys.append(inner[0])
+            value = value[inner[0]]
+            continue
         tensors = {
             name: tensor.detach()
             for name, tensor in value.items()
             if isinstance(name, str) and isinstance(tensor, Tensor)
         }
         if tensors:
-            odd = [n for n, t in tensors.items() if t.layout != torch.strided or t.is_meta]
-            if odd:
-                raise WeightsError(f"{path}: {odd[0]} is no dense tensor; save plain tensors")
-            return tensors
-        value = next((value[key] for key in _NESTED if key in value), None)
+            return tensors, keys
+        break
     raise WeightsError(f"{path}: holds no tensors by name; save the model's state_dict()")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:120].rstrip(". ")

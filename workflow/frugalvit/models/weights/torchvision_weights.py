@@ -17,8 +17,9 @@ from torchvision.models import WeightsEnum, get_model, get_model_weights, list_m
 from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.files import sha256_file
 from frugalvit.models.backbone import architecture_of
+from frugalvit.models.weights.description import Description
 from frugalvit.models.weights.load import load_file
-from frugalvit.models.weights.tensors import State
+from frugalvit.models.weights.opening import State
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,11 @@ def from_torchvision(
     state, architecture, info = load_file(
         path,
         image_size=image_size,
-        num_heads=published["num_heads"],
+        description=Description(
+            sources=("torchvision's builder",),
+            num_heads=published["num_heads"],
+            eps=published["eps"],
+        ),
         expected={key: published[key] for key in ("patch_size", "num_layers", "hidden_dim")},
     )
     transforms = member.transforms()
