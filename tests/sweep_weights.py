@@ -50,22 +50,24 @@ def main() -> int:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     fates: dict[str, Counter] = {way: Counter() for way in WAYS}
+    unmade = []
     reasons: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(filter(is_vit, names)):
         try:
             model = scattered(make(name))
         except Exception as error:  # what timm itself cannot make at this depth
             print(f"{name}: not made ({str(error)[:80]})", flush=True)
-            fates[WAYS[0]]["not made"] += 1
+            unmade.append(name)
             continue
         for way in WAYS:
             read = sweep(name, model, way)
             fates[way][read.fate] += 1
             if read.fate != "right":
-                kind = re.sub(r"[0-9]+|\(.*?\)|'.*?'", "…", read.why)
+                kind = re.sub(r"its name, \S+,|[0-9]+|\(.*?\)|'.*?'", "…", read.why)
                 reasons[f"{way}: {read.fate}: {kind}"].append(name)
             if read.fate in ("different", "assumed"):
                 print(f"{name}, by {way}: accepted, {read.fate}: {read.why}", flush=True)
+    print(f"{len(unmade)} could not be made so shallow")
     for way, counted in fates.items():
         print(f"{way}: {dict(counted)}")
     for reason, found in sorted(reasons.items(), key=lambda item: -len(item[1])):
