@@ -125,6 +125,7 @@ def train_run(
         "preprocessing": data.preprocessing,
         "frozen": frozen,
         "sha256": sources,
+        "weights_sha256": sha256_file(files.folder / "weights.safetensors"),
     }
     write_json(files.folder / "card.json", card | _time_before(files.source, card))
     # Only now: killed before this line, the run goes on from its last epoch instead of from none.
