@@ -55,6 +55,7 @@ STUDY = {
             "schedule": [{"train": "head", "epochs": 1}, {"train": "all", "epochs": 7}],
             "halting": {"target_gflops": 0.01},
         },
+        "boxes": {"method": "localize", "schedule": [{"train": "head", "epochs": 1}]},
         "merged": {"method": "token_merging", "from": "frozen", "r": [2]},
         "pruned": {"method": "token_pruning", "from": "frozen", "keep_tokens": [0.7]},
     },

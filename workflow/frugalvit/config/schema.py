@@ -121,6 +121,18 @@ def _complete(validate_properties: Any) -> Any:
     return properties
 
 
+def _of_any_name(validate_others: Any) -> Any:
+    """A check of keys of any name that takes text for numbers first, where numbers are wanted."""
+
+    def check(validator: Any, value: Any, instance: Any, schema: dict) -> Iterator[ValidationError]:
+        if isinstance(instance, dict) and isinstance(value, dict):
+            for key in instance.keys() - schema.get("properties", {}).keys():
+                instance[key] = numbers.from_text(instance[key], _types(value))
+        yield from validate_others(validator, value, instance, schema)
+
+    return check
+
+
 def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list)
 
@@ -180,6 +192,7 @@ _Validator = validators.extend(
     Draft202012Validator,
     {
         "properties": _complete(_CHECKS["properties"]),
+        "additionalProperties": _of_any_name(_CHECKS["additionalProperties"]),
         "items": _in_list(_CHECKS["items"]),
         "uniqueItems": _in_list(_all_differ),
     },

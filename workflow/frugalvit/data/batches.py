@@ -101,18 +101,49 @@ class FeatureSet(Dataset):
         return len(self.features)
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor | list[Tensor], Tensor]:
-        views = self.features.shape[1]
-        drawn = torch.zeros(len(positions), dtype=torch.int64)
-        if views > 1:
-            generator = torch.Generator().manual_seed(mix_seed(self.seed, self.epoch))
-            drawn = torch.randint(views, (len(self),), generator=generator)[positions]
+        drawn = _drawn(self.features.shape[1], len(self), self.seed, self.epoch)[positions]
         features = self.features[positions, drawn]
-        of_view = self.labels.ndim > 1
-        labels = self.labels[positions, drawn] if of_view else self.labels[positions]
+        labels = _of_views(self.labels, positions, drawn)
         if not self.grids:
             return features, labels
         tokens = [torch.from_numpy(grid[positions, drawn.numpy()]) for grid in self.grids]
         return [features, *tokens], labels
+
+
+class StateSet(Dataset):
+    """What frozen blocks made of images (`training.prefix`); a view of each is drawn each epoch.
+
+    An item is `(tensors [batch, ...], labels)`, of arrays `[images, views, ...]`; labels as in
+    `FeatureSet`.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray], labels: Tensor, seed: int = 0):
+        self.arrays = arrays
+        self.labels = labels
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def __getitems__(self, positions: list[int]) -> tuple[list[Tensor], Tensor]:
+        drawn = _drawn(self.arrays[0].shape[1], len(self), self.seed, self.epoch)[positions]
+        views = drawn.numpy()
+        tensors = [torch.from_numpy(array[positions, views]) for array in self.arrays]
+        return tensors, _of_views(self.labels, positions, drawn)
+
+
+def _drawn(views: int, images: int, seed: int, epoch: int) -> Tensor:
+    """The view of each image in an epoch, int64 `[images]`."""
+    if views == 1:
+        return torch.zeros(images, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(mix_seed(seed, epoch))
+    return torch.randint(views, (images,), generator=generator)
+
+
+def _of_views(labels: Tensor, positions: list[int], drawn: Tensor) -> Tensor:
+    """Labels, or the targets of the views drawn."""
+    return labels[positions, drawn] if labels.ndim > 1 else labels[positions]
 
 
 def batch_order(count: int, batch_size: int, shuffle_seed: int | None = None) -> list[list[int]]:
@@ -125,8 +156,11 @@ def batch_order(count: int, batch_size: int, shuffle_seed: int | None = None) ->
     return [chunk.tolist() for chunk in order.split(batch_size)]
 
 
+Items = ImageSet | FeatureSet | StateSet
+
+
 def batches(
-    items: ImageSet | FeatureSet, order: Sequence[list[int]] | int, *, workers: int = 0
+    items: Items, order: Sequence[list[int]] | int, *, workers: int = 0
 ) -> DataLoader:
     """Batches of a set: those of `order`, or all in order where it is a batch size."""
     if isinstance(order, int):

@@ -1,4 +1,4 @@
-"""A model's heads on cached features: what a phase trains while the backbone stays frozen.
+"""A model's heads, and its last blocks, on what is cached: what a phase trains while the rest is frozen.
 
 A method's model derives from `Adapted` and says there what differs; the plain network is torchvision's
 `VisionTransformer` itself.
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from frugalvit.models.backbone import CLASS_TOKEN, backbone_of
+from frugalvit.models.halves import FirstHalf, SecondHalf
 
 
 class HeadOnFeatures(nn.Module):
@@ -41,6 +42,14 @@ class Adapted(nn.Module):
         """See `on_images`."""
         return self
 
+    def first_half(self, blocks: int) -> nn.Module:
+        """See `first_half`."""
+        return FirstHalf(self.backbone, blocks)
+
+    def second_half(self, blocks: int) -> nn.Module:
+        """See `second_half`."""
+        return SecondHalf(self.backbone, blocks)
+
     @property
     def feature_blocks(self) -> list[int]:
         """See `feature_blocks`."""
@@ -60,6 +69,20 @@ def on_features(model: nn.Module) -> nn.Module:
 def on_images(model: nn.Module) -> nn.Module:
     """The module that reads images in the model's place while only heads train."""
     return model.on_images() if isinstance(model, Adapted) else model
+
+
+def first_half(model: nn.Module, blocks: int) -> nn.Module:
+    """What makes of images all that the model has in hand after its first `blocks` (`models.halves`)."""
+    if isinstance(model, Adapted):
+        return model.first_half(blocks)
+    return FirstHalf(backbone_of(model), blocks)
+
+
+def second_half(model: nn.Module, blocks: int) -> nn.Module:
+    """What gives the model's outputs from there on."""
+    if isinstance(model, Adapted):
+        return model.second_half(blocks)
+    return SecondHalf(backbone_of(model), blocks)
 
 
 def feature_blocks(model: nn.Module) -> list[int]:

@@ -19,11 +19,12 @@ from frugalvit.data.batches import mix_seed
 from frugalvit.devices.fabric import Fabric
 from frugalvit.errors import TrainingError
 from frugalvit.jobs.progress import Progress as Shown
-from frugalvit.models.backbone import backbone_of, parameter_part
+from frugalvit.models.backbone import parameter_part
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
     freeze_report,
+    num_layers_of,
     parts_trained,
     set_modes,
     train_label,
@@ -82,10 +83,11 @@ class Trainer:
     folder: Path  # the run's, for last.ckpt and TensorBoard events
     stamp: str  # fingerprint of everything that the checkpoint depends on
     after_epoch: Callable[[int], Any] | None = None  # called once an epoch is saved
+    teacher: nn.Module | None = None  # whose answers the objectives ask for
 
     def __post_init__(self) -> None:
-        layers = len(backbone_of(self.model).encoder.layers)
-        self.settings = with_rates(self.settings, len(self.data.train_ids), layers)
+        images, layers = len(self.data.train_ids), num_layers_of(self.model)
+        self.settings = with_rates(self.settings, images, layers)
 
     def fit(self) -> Progress:
         """Train, and leave the kept epoch's weights in the model.
@@ -178,15 +180,13 @@ class Trainer:
     def _prepare(self, progress: Progress) -> Stage:
         schedule = self.settings["schedule"]
         phase = schedule[progress.phase]
-        # Its parts stand in the log of the early check, once for all seeds.
         log.info("%s", freeze_lines(freeze_report(self.model, phase["train"]))[0])
         fresh = self.data.base_backbone and all(
             heads_alone(earlier["train"]) for earlier in schedule[: progress.phase]
         )
         started = time.perf_counter()
-        stage = prepare_stage(
-            self.share, self.model, self.settings, phase, self.data, fresh, self.folder
-        )
+        how = (self.settings, phase, self.data, fresh, self.folder, self.teacher)
+        stage = prepare_stage(self.share, self.model, *how)
         if stage.cached and (stage.scratch or not fresh):
             progress.feature_seconds += time.perf_counter() - started
         return stage

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from frugalvit.data.batches import FeatureSet, ImageSet, batch_order, batches
+from frugalvit.data.batches import ImageSet, Items, batch_order, batches
 from frugalvit.devices.fabric import Fabric
 
 
@@ -28,7 +28,7 @@ class Share:
         self._weight = 1.0  # this process's images of the current batch, over all images of it
 
     def training(
-        self, items: ImageSet | FeatureSet, batch_size: int, shuffle_seed: int, workers: int
+        self, items: Items, batch_size: int, shuffle_seed: int, workers: int
     ) -> Iterable[tuple[Any, Tensor, int]]:
         """This process's part of each shuffled batch: inputs, labels, and how many images of them count.
 
@@ -43,15 +43,13 @@ class Share:
             yield inputs, labels, own
 
     def whole_batches(
-        self, items: ImageSet | FeatureSet, batch_size: int, workers: int
+        self, items: Items, batch_size: int, workers: int
     ) -> Iterable[tuple[Any, Tensor]]:
         """This process's batches of a split, in order: over all processes each image comes once."""
         order = batch_order(len(items), batch_size)
         return self._load(items, order[self.rank :: self.count], workers)
 
-    def _load(
-        self, items: ImageSet | FeatureSet, order: Sequence[list[int]], workers: int
-    ) -> DataLoader:
+    def _load(self, items: Items, order: Sequence[list[int]], workers: int) -> DataLoader:
         loader = batches(items, order, workers=workers)
         return cast(
             DataLoader, self.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
@@ -147,7 +145,9 @@ class Frozen(nn.Module):
         self.model = fabric.to_device(model.eval().requires_grad_(False))
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """The model's answers."""
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """The model's answers to images; those stored last in a state (`training.prefix`)."""
+        if not isinstance(images, Tensor):
+            return images[-1]
         with self.fabric.autocast():
             return self.model(images)

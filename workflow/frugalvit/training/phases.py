@@ -12,14 +12,21 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import nn
 
-from frugalvit.data.batches import FeatureSet, ImageSet, mix_seed
+from frugalvit.data.batches import FeatureSet, ImageSet, Items, StateSet, mix_seed
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.models.backbone import backbone_of
-from frugalvit.models.heads import feature_blocks, grid_blocks, on_features, on_images
+from frugalvit.models.heads import (
+    feature_blocks,
+    grid_blocks,
+    on_features,
+    on_images,
+    second_half,
+)
 from frugalvit.training import features
 from frugalvit.training.freezing import apply_freeze, parameter_groups
 from frugalvit.training.parallel import Share
+from frugalvit.training.prefix import blocks_cached, store_states
 from frugalvit.words import heads_alone
 
 log = logging.getLogger(__name__)
@@ -52,10 +59,10 @@ class Stage:
 
     module: nn.Module
     optimizer: torch.optim.Optimizer
-    train: ImageSet | FeatureSet
-    valid: ImageSet | FeatureSet
+    train: Items
+    valid: Items
     cached: bool
-    scratch: tempfile.TemporaryDirectory | None = None  # holds token grids while the phase trains
+    scratch: tempfile.TemporaryDirectory | None = None  # holds tokens while the phase trains
 
 
 def prepare_stage(
@@ -66,25 +73,31 @@ def prepare_stage(
     data: RunData,
     fresh: bool,
     folder: Path,
+    teacher: nn.Module | None = None,
 ) -> Stage:
     """Freeze, gather inputs and build the optimiser of one phase.
 
     Args:
         share: this process's part of the work.
-        settings: the run's settings (`cache_features`, `views`, `seed`).
+        settings: the run's settings (`cache_features`, `cache_tokens`, `views`, `seed`).
         fresh: whether the backbone still is the base's, whose cached features then hold.
-        folder: the run's, for token grids that are too large for memory.
+        folder: the run's, for tokens, which are too large for memory.
+        teacher: whose answers the run learns from, if any.
     """
     apply_freeze(model, phase["train"])
-    cached = heads_alone(phase["train"]) and settings["cache_features"]
+    first = blocks_cached(model, settings, phase)
+    of_heads = heads_alone(phase["train"]) and settings["cache_features"]
     seed = settings["seed"]
     scratch = None
-    train: ImageSet | FeatureSet
-    valid: ImageSet | FeatureSet
-    if cached:
-        if grid_blocks(model) and share.first:
-            scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
-        place = share.fabric.broadcast(scratch.name if scratch else None)
+    if share.first and (first or (of_heads and grid_blocks(model))):
+        scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
+    place = share.fabric.broadcast(scratch.name if scratch else None)
+    train: Items
+    valid: Items
+    if first:
+        train, valid = _state_sets(share, model, teacher, first, settings, phase, data, str(place))
+        network = second_half(model, first)
+    elif of_heads:
         train, valid = _feature_sets(share, model, settings, phase, data, fresh, place)
         network = on_features(model)
     else:
@@ -101,7 +114,43 @@ def prepare_stage(
     else:
         optimizer = torch.optim.SGD(groups, lr=phase["lr"], momentum=0.9)
     module, optimizer = share.fabric.setup(network, optimizer)
-    return Stage(module, optimizer, train, valid, cached, scratch)
+    return Stage(module, optimizer, train, valid, bool(first) or of_heads, scratch)
+
+
+def _state_sets(
+    share: Share,
+    model: nn.Module,
+    teacher: nn.Module | None,
+    first: int,
+    settings: dict,
+    phase: dict,
+    data: RunData,
+    scratch: str,
+) -> tuple[StateSet, StateSet]:
+    """What the `first` blocks make of the images that train and validate."""
+    views = _views(settings, phase, data)
+    plain = ImageSet(data.store, data.valid_ids, data.preprocessing, boxed=data.boxed)
+    how: dict[str, Any] = {"batch_size": data.batch_size, "workers": data.workers}
+    drawn = mix_seed(settings["seed"], VIEW)
+    return (
+        store_states(
+            share, model, teacher, first, views, Path(scratch, "train"), seed=drawn, **how
+        ),
+        store_states(share, model, teacher, first, [plain], Path(scratch, "valid"), **how),
+    )
+
+
+def _views(settings: dict, phase: dict, data: RunData) -> list[ImageSet]:
+    """The images that train in each view that is cached."""
+    return features.image_sets(
+        data.store,
+        data.train_ids,
+        data.preprocessing,
+        settings["views"],
+        phase["augment"],
+        mix_seed(settings["seed"], AUGMENT),
+        data.boxed,
+    )
 
 
 def _feature_sets(
@@ -128,15 +177,7 @@ def _feature_sets(
         if data.boxed:
             labels = features.cached_targets(plain_train, cached_views, phase["augment"])
     else:
-        views = features.image_sets(
-            data.store,
-            data.train_ids,
-            data.preprocessing,
-            settings["views"],
-            phase["augment"],
-            mix_seed(settings["seed"], AUGMENT),
-            data.boxed,
-        )
+        views = _views(settings, phase, data)
         labels = features.view_targets(views)
         if scratch:
             train_grids = _make_grids(share, Path(scratch), "train", model, views)

@@ -111,7 +111,9 @@ def train_run(
     sources = _checksums(files)
     stamp = _stamp(fabric, settings, data, code, load_card(files.base), sources)
     objectives = recipe.objectives(model, settings, teacher)
-    trainer = Trainer(model, settings, data, objectives, fabric, files.folder, stamp)
+    trainer = Trainer(
+        model, settings, data, objectives, fabric, files.folder, stamp, teacher=teacher
+    )
     progress = trainer.fit()
     own_peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
     peak = float(cast(Tensor, fabric.all_reduce(own_peak, reduce_op="max")))

@@ -4,6 +4,7 @@ A-ViT (Yin et al. 2022, "A-ViT: Adaptive Tokens for Efficient Vision Transformer
 an unchanged backbone: the first channel of a token says after each block how much of it is done.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -95,13 +96,20 @@ class AViT(Adapted, Leaving):
 
     def forward(self, images: Tensor) -> Halted:
         """Answer normalised `images` `[batch, 3, image_size, image_size]`."""
-        backbone = self.backbone
-        tokens = embed(backbone, images)
-        batch, count = tokens.shape[:2]
-        state = HaltingState(batch, count, self.eps, tokens.device)
-        output = torch.zeros_like(tokens[:, 0])
-        halting = []
-        for number, block in enumerate(backbone.encoder.layers, start=1):
+        return self.answer(self.through(self.begin(images), self.num_layers))
+
+    def begin(self, images: Tensor) -> "Underway":
+        """Normalised images before the first block."""
+        tokens = embed(self.backbone, images)
+        state = HaltingState(len(tokens), tokens.shape[1], self.eps, tokens.device)
+        return Underway(tokens, state, torch.zeros_like(tokens[:, 0]), [])
+
+    def through(self, underway: "Underway", last: int) -> "Underway":
+        """Go on with a batch up to block `last`, from the one after the last it went through."""
+        tokens, state, output, halting = underway
+        halting = list(halting)
+        for number in range(len(halting) + 1, last + 1):
+            block = self.backbone.encoder.layers[number - 1]
             if number == 1 or not self.halts:
                 tokens = block(tokens)
             else:
@@ -113,8 +121,21 @@ class AViT(Adapted, Leaving):
             probability = state.step(self.scores(tokens, number))
             output = output + probability[:, :1].to(output.dtype) * tokens[:, 0]
             halting.append(probability.mean(dim=1))
-        logits = backbone.heads(backbone.encoder.ln(output))
+        return Underway(tokens, state, output, halting)
+
+    def answer(self, underway: "Underway") -> Halted:
+        """What the model says of a batch that went through all blocks."""
+        _, state, output, halting = underway
+        logits = self.backbone.heads(self.backbone.encoder.ln(output))
         return Halted(logits, state.ponder(), torch.stack(halting, dim=1), state.depths)
+
+    def first_half(self, blocks: int) -> nn.Module:
+        """With which tokens have halted."""
+        return FirstHalfOfHalting(self, blocks)
+
+    def second_half(self, blocks: int) -> nn.Module:
+        """From where tokens have halted already."""
+        return SecondHalfOfHalting(self, blocks)
 
 
 class HaltingState:
@@ -126,6 +147,8 @@ class HaltingState:
         eps: how far from 1 a token's scores may stay when it halts.
         device: of the scores.
     """
+
+    PARTS = ("live", "cumulated", "remainder", "went_through", "depths")
 
     def __init__(self, batch: int, tokens: int, eps: float, device: torch.device | None = None):
         self.eps = eps
@@ -155,6 +178,54 @@ class HaltingState:
     def ponder(self) -> Tensor:
         """Mean over tokens of blocks gone through plus remainder, `[batch]`, once all have halted."""
         return (self.went_through + self.remainder).mean(dim=1)
+
+
+class Underway(NamedTuple):
+    """A batch within a model with halting tokens."""
+
+    tokens: Tensor  # [batch, tokens, dim]
+    state: HaltingState
+    output: Tensor  # [batch, dim]: class tokens weighed so far
+    halting: list[Tensor]  # of each block gone through, [batch]
+
+
+class FirstHalfOfHalting(nn.Module):
+    """The first blocks of a model whose tokens halt."""
+
+    def __init__(self, model: AViT, blocks: int):
+        super().__init__()
+        self.model, self.blocks = model, blocks
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Tokens after the last of the blocks, the weighed class token, `[batch, blocks]` of
+        probabilities to halt, and the parts of `HaltingState`.
+        """
+        begun = self.model.begin(images)
+        tokens, state, output, halting = self.model.through(begun, self.blocks)
+        parts = [getattr(state, name) for name in HaltingState.PARTS]
+        return [tokens.half(), output.float(), torch.stack(halting, dim=1), *parts]
+
+
+class SecondHalfOfHalting(nn.Module):
+    """The last blocks of a model whose tokens halt, its norm and head."""
+
+    def __init__(self, model: AViT, blocks: int):
+        super().__init__()
+        self.layers = nn.ModuleList(list(model.backbone.encoder.layers)[blocks:])
+        self.norm, self.heads = model.backbone.encoder.ln, model.backbone.heads
+        self.blocks = blocks
+        self._model = (model,)  # in a tuple: its frozen blocks are no part of this module
+
+    def forward(self, stored: Sequence[Tensor]) -> Halted:
+        """The model's answers to the images of a first half."""
+        (model,) = self._model
+        tokens, output, halting, *parts = stored
+        kind = self.norm.weight.dtype
+        state = HaltingState(len(tokens), tokens.shape[1], model.eps, tokens.device)
+        for name, part in zip(HaltingState.PARTS, parts):
+            setattr(state, name, part)
+        underway = Underway(tokens.to(kind), state, output.to(kind), list(halting.unbind(dim=1)))
+        return model.answer(model.through(underway, model.num_layers))
 
 
 def tokens_per_block(depths: Tensor, num_layers: int) -> Tensor:

@@ -15,6 +15,7 @@ from torchvision.models import VisionTransformer
 
 from frugalvit.errors import ConfigError
 from frugalvit.models.backbone import CLASS_TOKEN, block_outputs, pool
+from frugalvit.models.halves import FirstHalf, SecondHalf
 from frugalvit.models.heads import Adapted
 
 
@@ -142,6 +143,14 @@ class EarlyExits(Adapted):
         """All exits on cached features."""
         return ExitsOnFeatures(self)
 
+    def first_half(self, blocks: int) -> nn.Module:
+        """With what the exits before its last block read."""
+        return FirstHalfOfExits(self, blocks)
+
+    def second_half(self, blocks: int) -> nn.Module:
+        """All exits, those before its first block on what they read there."""
+        return SecondHalfOfExits(self, blocks)
+
     @property
     def feature_blocks(self) -> list[int]:
         """Blocks with an exit."""
@@ -192,6 +201,51 @@ class ExitsOnFeatures(nn.Module):
             for position, head in enumerate(self.exits.values())
         ]
         logits.append(self.heads(self.norm(features[:, -1, CLASS_TOKEN])))
+        return torch.stack(logits, dim=1)
+
+
+class FirstHalfOfExits(FirstHalf):
+    """The first blocks, and what the exits on the way read."""
+
+    def __init__(self, model: EarlyExits, blocks: int):
+        super().__init__(model.backbone, blocks)
+        self.reads_grid = {
+            int(block): head.reads_grid
+            for block, head in model.exits.items()
+            if int(block) < blocks
+        }
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Tokens after the last of the blocks, then for each exit before it what it reads."""
+        read = []
+        for number, tokens in enumerate(block_outputs(self.backbone, images), start=1):
+            if number == self.blocks:
+                break
+            if number in self.reads_grid:
+                read.append(tokens.half() if self.reads_grid[number] else pool(tokens).float())
+        return [tokens.half(), *read]
+
+
+class SecondHalfOfExits(SecondHalf):
+    """The last blocks, and all exits."""
+
+    def __init__(self, model: EarlyExits, blocks: int):
+        super().__init__(model.backbone, blocks)
+        self.exits = model.exits
+        self.first = blocks  # whose tokens it starts from
+
+    def forward(self, state: Sequence[Tensor]) -> Tensor:
+        """Logits `[batch, exits, classes]`, as the whole model gives them for the same images."""
+        kind = self.norm.weight.dtype
+        tokens, waiting = state[0].to(kind), iter(state[1:])
+        heads = {int(block): head for block, head in self.exits.items()}
+        logits = [head(next(waiting).to(kind)) for at, head in heads.items() if at < self.first]
+        for number in range(self.first, self.first + len(self.blocks) + 1):
+            if number > self.first:
+                tokens = self.blocks[number - self.first - 1](tokens)
+            if head := heads.get(number):
+                logits.append(head(tokens if head.reads_grid else pool(tokens)))
+        logits.append(self.answer(tokens))
         return torch.stack(logits, dim=1)
 
 

@@ -5,9 +5,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from frugalvit.data.boxes import split_targets
-
-SHARES = {"iou_50": 0.50, "iou_75": 0.75, "iou_90": 0.90}
-JOINT = 0.5  # IoU from which a box counts as found, beside a class that is right
+from frugalvit.methods.localize.marks import JOINT, SHARES
 
 
 def overlaps(predicted: Tensor, true: Tensor) -> Tensor:

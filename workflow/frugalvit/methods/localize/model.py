@@ -14,6 +14,7 @@ from torchvision.models import VisionTransformer
 from torchvision.ops import box_convert
 
 from frugalvit.models.backbone import CLASS_TOKEN, PATCH_MEAN, block_outputs, pool
+from frugalvit.models.halves import SecondHalf
 from frugalvit.models.heads import Adapted
 
 
@@ -139,10 +140,22 @@ class Localizer(Adapted):
         """Both heads on cached features."""
         return HeadsOnFeatures(self.backbone)
 
+    def second_half(self, blocks: int) -> nn.Module:
+        """The last blocks and both heads."""
+        return SecondHalfToBoxes(self.backbone, blocks)
+
     @property
     def grid_blocks(self) -> list[int]:
         """The last block, where heads read every token."""
         return [self.num_layers] if self.backbone.heads.reads_grid else []
+
+
+class SecondHalfToBoxes(SecondHalf):
+    """The last blocks of a backbone, its norm and both heads."""
+
+    def answer(self, tokens: Tensor) -> Tensor:
+        """Outputs, see the module."""
+        return self.heads(self.norm(tokens if self.heads.reads_grid else pool(tokens)))
 
 
 class HeadsOnFeatures(nn.Module):
