@@ -19,6 +19,7 @@ def settings(**changes) -> dict:
         "limit_per_class": None,
         "resize": 16,
         "crop": 16,
+        "stretch": None,
         "skip_bad_images": False,
         "max_pixels": 1_000_000,
         "digits": digits | {"seed": 0},

@@ -179,6 +179,9 @@ MISTAKES = {
     "crop over resize": (
         "dataset", {"source": "cifar10", "resize": 32, "crop": 64}, "dataset.crop: 64 px is larger"
     ),
+    "stretch the wrong way round": (
+        "dataset", {"source": "digits", "stretch": [0.5, 0.2]}, "dataset.stretch: [0.5, 0.2] goes from"
+    ),
     "no repository": ("base", {"source": "hub", "image_size": 24}, "base.repository: missing; base.so"),
     "a repository without owner": (
         "base", {"source": "hub", "repository": "deit"}, "base.repository: 'deit' is not allowed; write"

@@ -55,6 +55,41 @@ def test_16_bits_are_scaled_not_cut(format):
     assert (decoded(Image.fromarray(values), format) == GREY).all()
 
 
+def test_shapes_and_modes_out_of_the_ordinary():
+    """Each is decoded to what it shows."""
+    assert (decoded(Image.new("LA", (9, 1), (GREY, 255)), "TIFF") == GREY).all()
+    # Tag 338, what the other channel is: alpha that is multiplied in already.
+    entry = struct.pack("<HHI", 338, 3, 1)
+    plain = saved(Image.new("LA", (9, 9), (GREY, 255)), "TIFF").getvalue()
+    assert plain.count(entry + b"\2\0") == 1
+    premultiplied = plain.replace(entry + b"\2\0", entry + b"\1\0")
+    assert (decode_image(io.BytesIO(premultiplied), 16, 16).pixels == GREY).all()
+    assert (decoded(Image.new("PA", (9, 9)), "TIFF") == 255).all()
+    assert (decoded(Image.new("CMYK", (9, 9), (0, 0, 0, 0)), "TIFF") == 255).all()
+    assert np.abs(decoded(flat(RED).convert("YCbCr"), "TIFF").astype(int) - RED).max() <= 2
+    big_endian = Image.fromarray(np.full((9, 9), GREY * 257, ">u2"))
+    assert big_endian.mode == "I;16B" and (decoded(big_endian, "TIFF") == GREY).all()
+    assert decoded(flat(RED, (1, 4000)), "GIF").shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_a_picture_without_pixels_is_one_line(size):
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = struct.pack(">IIBBBBB", *size, 8, 2, 0, 0, 0)
+    files = {
+        "PNG": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")),
+        "PPM": b"P6 %d %d 255\n" % size,
+        "GIF": b"GIF89a" + struct.pack("<HH", *size) + b"\0\0\0;",
+    }
+    for content in files.values():
+        with pytest.raises(DataError) as caught:
+            decode_image(io.BytesIO(content), 16, 16)
+        assert "\n" not in str(caught.value)
+
+
 def test_16_bit_netpbm():
     content = b"P5 20 20 65535\n" + struct.pack(">H", GREY * 257) * 400
     assert (decode_image(io.BytesIO(content), 16, 16).pixels == GREY).all()
@@ -64,6 +99,11 @@ def test_float_pixels_in_the_unit_range():
     assert (decoded(Image.new("F", (20, 20), 1.0), "TIFF") == 255).all()
     with pytest.raises(DataError, match="32-bit pixels outside"):
         decoded(Image.new("F", (20, 20), 300.0), "TIFF")
+    holed = np.full((20, 20), 0.5, dtype=np.float32)
+    for hole in (np.nan, np.inf):
+        holed[3, 3] = hole
+        with pytest.raises(DataError, match="32-bit pixels not finite"):
+            decoded(Image.fromarray(holed), "TIFF")
 
 
 def test_transparency_is_laid_on_white():
@@ -88,11 +128,31 @@ def test_of_an_animation_the_first_frame_counts():
         assert np.abs(pixels.astype(int) - (0, 0, 250)).max() <= 2
 
 
+ORIENTED = [
+    ("JPEG", {"quality": 95}),
+    ("MPO", {"quality": 95}),
+    ("PNG", {}),
+    ("TIFF", {}),
+    ("TIFF", {"compression": "tiff_lzw"}),
+    ("TIFF", {"compression": "jpeg", "quality": 95}),
+    ("WEBP", {"lossless": True}),
+    ("AVIF", {"quality": 95}),
+]
+
+
+@pytest.mark.parametrize("from_path", [False, True], ids=["open file", "path"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_rotation_gives_the_upright_picture(orientation):
+@pytest.mark.parametrize(
+    ("format", "options"), ORIENTED, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_an_orientation_gives_the_upright_picture(
+    tmp_path, format, options, orientation, from_path
+):
     """A viewer turns each stored file into the same upright picture: red above, blue below left."""
-    upright = np.zeros((60, 40, 3), dtype=np.uint8)
-    upright[:30], upright[30:, :20] = RED, (0, 0, 250)
+    if format not in Image.SAVE and format not in Image.SAVE_ALL:
+        pytest.skip(f"this Pillow writes no {format}")
+    upright = np.zeros((64, 48, 3), dtype=np.uint8)
+    upright[:32], upright[32:, :32] = RED, (0, 0, 250)
     stored = {
         1: upright,
         2: upright[:, ::-1],
@@ -105,10 +165,18 @@ def test_exif_rotation_gives_the_upright_picture(orientation):
     }
     exif = Image.Exif()
     exif[0x0112] = orientation
-    file = saved(Image.fromarray(np.ascontiguousarray(stored[orientation])), exif=exif)
-    result = decode_image(file, 40, 40)
-    assert (result.width, result.height) == (40, 60)
-    assert (result.pixels == upright[10:50]).all()
+    picture = Image.fromarray(np.ascontiguousarray(stored[orientation]))
+    file = saved(picture, format, exif=exif, **options)
+    if from_path:
+        (tmp_path / "image").write_bytes(file.getvalue())
+        file = tmp_path / "image"
+    result = decode_image(file, 48, 48)
+    assert (result.width, result.height) == (48, 64)
+    different = np.abs(result.pixels.astype(int) - upright[8:56])
+    if options.get("quality"):
+        assert different.mean() < 5
+    else:
+        assert not different.any()
 
 
 def test_a_damaged_exif_block_does_not_cost_the_image():
@@ -167,6 +235,16 @@ def test_a_bad_file_gives_one_line(kind):
     assert str(caught.value)
     assert "\n" not in str(caught.value)
     assert (kind == "empty") == (str(caught.value) == "empty file")
+
+
+def test_a_known_format_of_unknown_pixels_is_named():
+    whole = saved(Image.fromarray(noise(1, 20, 20)[..., 0]), "TIFF").getvalue()
+    # Tag 258, type short, one value: 8 bits a pixel become 10, which Pillow does not read.
+    entry = struct.pack("<HHI", 258, 3, 1)
+    assert whole.count(entry + struct.pack("<H", 8)) == 1
+    ten = whole.replace(entry + struct.pack("<H", 8), entry + struct.pack("<H", 10))
+    with pytest.raises(DataError, match=r"^a TIFF file that is damaged, or of a kind of pixels"):
+        decode_image(io.BytesIO(ten), 16, 16)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded():

@@ -251,8 +251,25 @@ def test_one_picture_under_two_labels():
 def test_classes_without_a_name():
     index = make_index(train=[5, 5], valid=[2, 2], test=[3, 3])
     splits = split_settings()
-    report = check(index, assign(index, splits), splits, ["007"])
+    report = check(index, assign(index, splits), splits, {"unnamed_classes": ["007"]})
     assert report["checks"]["label_mismatch"]["found"] == [{"unnamed_classes": ["007"]}]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["caf\u00e9", "cafe\u0301"], r"'caf\xe9' and 'cafe\u0301'"),
+        (["Cat", "cat"], "'Cat' and 'cat'"),
+        (["cat", "cat "], "'cat' and 'cat '"),
+    ],
+)
+def test_classes_whose_names_look_alike(names, told):
+    index = make_index(train=[5, 5], valid=[2, 2], test=[3, 3])
+    index["class_name"] = index["label"].map(dict(enumerate(names)))
+    report = examined(index)
+    assert report["checks"]["label_mismatch"]["found"] == [{"alike_classes": names}]
+    assert told in report["checks"]["label_mismatch"]["what"]
+    assert any(told in line for line in report["warnings"])
 
 
 def test_a_group_in_two_splits():

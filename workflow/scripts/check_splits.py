@@ -22,7 +22,7 @@ def main(snakemake):
     require_classes(store.index)
     assignments = assign(store.index, splits)
     view = View(**snakemake.params.view)
-    report = check(store.index, assignments, splits, prepared["unnamed_classes"], view)
+    report = check(store.index, assignments, splits, prepared, view)
     for line in report["lines"]:
         log.info("%s", line)
     # Snakemake deletes the outputs of a failed job: an undeclared sibling keeps the findings.

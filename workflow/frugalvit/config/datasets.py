@@ -42,6 +42,10 @@ def _complete_dataset(dataset: dict, key: str, mirror: str | None, usual: int) -
         raise ConfigError(
             f"{key}.crop: {dataset['crop']} px is larger than resize ({dataset['resize']} px); lower it"
         )
+    if (stretch := dataset["stretch"]) and stretch[0] >= stretch[1]:
+        raise ConfigError(
+            f"{key}.stretch: {stretch} goes from light to dark; write the smaller number first"
+        )
     name, resize, crop = (dataset[part] for part in ("name", "resize", "crop"))
     if drawn or resize == crop == USUAL_SIDE:
         return name

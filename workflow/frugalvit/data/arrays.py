@@ -14,6 +14,7 @@ import numpy as np
 
 from frugalvit.data.decode import Decoded, box_in_square, decode_array, decode_image
 from frugalvit.data.items import Box, Item
+from frugalvit.data.tones import Stretch
 from frugalvit.errors import DataError
 from frugalvit.jobs.parent import end_with_parent
 from frugalvit.jobs.progress import Progress
@@ -26,20 +27,23 @@ _BLOCK = 256  # images copied at once
 
 @dataclass(frozen=True)
 class Square:
-    """How images are cut for the store, in px."""
+    """How images are cut for the store, in px, and which shares of their range become black and white."""
 
     resize: int
     crop: int
     max_pixels: int
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one image: a checksum and box, or an error."""
+    """What became of one image: a checksum, a box and the ends of its tones, or an error."""
 
     sha256: str = ""
     box: Box | None = None
     error: str = ""
+    low: float = 1.0
+    high: float = 0.0
 
 
 def create_array(path: Path, count: int, side: int) -> None:
@@ -153,7 +157,8 @@ def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:
                     file.seek(task.square.crop**2 * 3, os.SEEK_CUR)
                     continue
                 file.write(np.ascontiguousarray(decoded.pixels).data)
-                outcomes.append(Outcome(sha256, _moved_box(item, decoded, task.square)))
+                box = _moved_box(item, decoded, task.square)
+                outcomes.append(Outcome(sha256, box, low=decoded.low, high=decoded.high))
     except OSError as error:
         raise DataError(f"{task.array}: cannot be written ({error.strerror})") from error
     return task.position, outcomes
@@ -165,12 +170,13 @@ def _decode_item(item: Item, square: Square) -> tuple[Decoded, str]:
             with item.image.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
-                return decode_image(file, square.resize, square.crop, square.max_pixels), sha256
+                sizes = (square.resize, square.crop, square.max_pixels)
+                return decode_image(file, *sizes, square.stretch), sha256
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}") from error
     pixels = np.ascontiguousarray(item.image)
     sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
-    return decode_array(pixels, square.resize, square.crop), sha256
+    return decode_array(pixels, square.resize, square.crop, square.stretch), sha256
 
 
 def _moved_box(item: Item, decoded: Decoded, square: Square) -> Box | None:

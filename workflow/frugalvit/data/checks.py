@@ -1,6 +1,7 @@
 """What may be wrong with a division into splits, said in words and written as JSON."""
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from frugalvit.chance import FEW_OF_CLASS, few_images
 from frugalvit.data.seen import View, share_seen, told, too_little
 from frugalvit.data.splits import PARTS
+from frugalvit.data.tones import Stretch, small_range
 from frugalvit.errors import DataError
 from frugalvit.words import SPLIT_NAMES
 
@@ -19,7 +21,7 @@ def check(
     index: pd.DataFrame,
     assignments: pd.DataFrame,
     splits: dict,
-    unnamed_classes: Sequence[str] = (),
+    prepared: Mapping[str, Any] | None = None,
     view: View | None = None,
 ) -> dict:
     """Examine the splits; the report's `lines` are to be printed.
@@ -30,13 +32,14 @@ def check(
         index: a store's table.
         assignments: `assign`'s table.
         splits: the `splits` section of a study.
-        unnamed_classes: class folders that `dataset.class_names` does not name.
+        prepared: the store's report, of which `unnamed_classes`, `used_range` and `stretch` are read.
         view: what the models see of an image, where that is to be told.
 
     Returns:
         `sizes`, `class_counts`, `seen` (area share of a square image), one entry a check (`policy`, `passed`, `found`), `warnings`,
         `errors` (one line each, by policy) and `lines`. Call `raise_errors` after writing it.
     """
+    prepared = prepared or {}
     columns = ["id", "file", "sha256", "group"]
     used = assignments[assignments["split"] != "unused"].merge(index[columns], on="id")
     class_names = assignments.drop_duplicates("label").sort_values("label")["class_name"].tolist()
@@ -54,8 +57,11 @@ def check(
         "duplicates_within": _duplicates(used, across=False),
         "duplicates_across": _duplicates(used, across=True),
         "group_leak": _group_leaks(used),
-        "label_mismatch": _mismatches(used, unnamed_classes),
+        "label_mismatch": _mismatches(used, class_names, prepared.get("unnamed_classes", ())),
     }
+    if used_range := prepared.get("used_range"):
+        key = view.key if view else "dataset"
+        findings["small_range"] = _small_range(used_range, prepared["stretch"], key)
     if view:
         findings["small_view"] = _small_view(view)
     report: dict[str, Any] = {
@@ -165,6 +171,11 @@ def _small_view(view: View) -> Finding:
     return ([view._asdict()], [said]) if said else ([], [])
 
 
+def _small_range(used: Sequence[float], stretch: Stretch | None, key: str) -> Finding:
+    said = small_range(used[0], used[1], stretch, key)
+    return ([{"used_range": used}], [said]) if said else ([], [])
+
+
 def _imbalance(train: pd.Series, limit: float) -> Finding:
     present = train[train > 0]
     ratio = present.max() / present.min()
@@ -209,8 +220,10 @@ def _group_leaks(used: pd.DataFrame) -> Finding:
     return found, [f"images of one origin lie in more than one split, {_times(found)}: {examples}"]
 
 
-def _mismatches(used: pd.DataFrame, unnamed_classes: Sequence[str]) -> Finding:
-    """The same bytes under two labels, and class folders without a name."""
+def _mismatches(
+    used: pd.DataFrame, class_names: Sequence[str], unnamed_classes: Sequence[str]
+) -> Finding:
+    """The same bytes under two labels, class folders without a name, and names that may be one."""
     found: list = []
     said = []
     repeated = _repeated(used, "sha256")
@@ -229,7 +242,24 @@ def _mismatches(used: pd.DataFrame, unnamed_classes: Sequence[str]) -> Finding:
         found.append({"unnamed_classes": list(unnamed_classes)})
         names = _some(list(unnamed_classes))
         said.append(f"class folders without a name in dataset.class_names: {names}")
+    if alike := _alike(class_names):
+        found += [{"alike_classes": names} for names in alike]
+        # Escaped: composed and decomposed letters look the same.
+        examples = _some([" and ".join(f"{name!a}" for name in names) for names in alike])
+        said.append(
+            "classes whose names differ in case, spaces or Unicode composition alone: "
+            f"{examples}; rename the folders if they are one class"
+        )
     return found, [_ALSO.join(said)] if said else []
+
+
+def _alike(class_names: Sequence[str]) -> list[list[str]]:
+    """Groups of names that a person may take for one."""
+    groups: dict[str, list[str]] = {}
+    for name in class_names:
+        plain = unicodedata.normalize("NFKC", name).casefold()
+        groups.setdefault(" ".join(plain.split()), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def _repeated(table: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from frugalvit.data.tones import Stretch, declared_bits, is_deep, shade, stretched
 from frugalvit.errors import DataError
 
 # Named, so that no file reaches a decoder that starts a program (EPS: Ghostscript).
@@ -18,6 +19,7 @@ FORMATS = (
 # Draft decoding leaves at least this many times the final size, as Pillow's own thumbnail does.
 _DRAFT_GAP = 2
 _ORIENTATION = 0x0112
+_PREFIX = 16  # bytes by which Pillow knows a format
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -30,20 +32,31 @@ _TURNS = {
 
 
 class Decoded(NamedTuple):
-    """A square of the store and the upright image's size before it was resized."""
+    """A square of the store, the upright image's size before it was resized, and its tones.
+
+    `low` and `high` are its darkest and brightest value before any stretch, as shares of the range
+    that its file declares.
+    """
 
     pixels: np.ndarray  # uint8 [crop, crop, 3]
     width: int
     height: int
+    low: float
+    high: float
 
 
 def decode_image(
-    file: BinaryIO | Path, resize: int, crop: int, max_pixels: int = 100_000_000
+    file: BinaryIO | Path,
+    resize: int,
+    crop: int,
+    max_pixels: int = 100_000_000,
+    stretch: Stretch | None = None,
 ) -> Decoded:
     """Decode an image file: short side to `resize` px (antialiased), centre `crop` px, RGB.
 
-    Transparency is laid on white, 16-bit pixels are scaled to 8, EXIF rotation is applied, of an
-    animation the first frame counts.
+    Transparency is laid on white, deep pixels are scaled to 8 bits from the range that the file
+    declares, the orientation of EXIF or TIFF is applied, of an animation the first frame counts.
+    `stretch` says which shares of that range become black and white, (0, 1) where None.
 
     Raises:
         DataError: the reason in a few words (no file name: the caller knows it).
@@ -52,24 +65,25 @@ def decode_image(
         with _bomb_limit(max_pixels), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # malformed EXIF, palette transparency
             with Image.open(file, formats=_available_formats()) as image:
-                return _decode(image, resize, crop, max_pixels)
+                return _decode(image, resize, crop, max_pixels, stretch)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
         raise DataError(f"more than {max_pixels} pixels (dataset.max_pixels)") from error
     except UnidentifiedImageError as error:
-        empty = _is_empty(file)
-        raise DataError("empty file" if empty else "not an image in a known format") from error
+        raise DataError(_unknown(file)) from error
     except Exception as error:  # decoders raise whatever a damaged byte leads them to
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"damaged image: {reason}") from error
 
 
-def decode_array(pixels: np.ndarray, resize: int, crop: int) -> Decoded:
+def decode_array(
+    pixels: np.ndarray, resize: int, crop: int, stretch: Stretch | None = None
+) -> Decoded:
     """The same square from pixels in memory: uint8 `[h, w]` or `[h, w, 3]`."""
     height, width = pixels.shape[:2]
-    square = _square(Image.fromarray(pixels).convert("RGB"), resize, crop)
-    return Decoded(np.asarray(square), width, height)
+    square = np.asarray(_square(Image.fromarray(pixels).convert("RGB"), resize, crop))
+    return Decoded(stretched(square, stretch), width, height, *_ends(square))
 
 
 def box_in_square(
@@ -85,19 +99,27 @@ def box_in_square(
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
-def _decode(image: Image.Image, resize: int, crop: int, max_pixels: int) -> Decoded:
+def _decode(
+    image: Image.Image, resize: int, crop: int, max_pixels: int, stretch: Stretch | None
+) -> Decoded:
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{width} x {height} pixels are more than dataset.max_pixels, {max_pixels}")
-    turn = _turn(image)
+    bits = declared_bits(image)
     image.draft(None, (_DRAFT_GAP * resize, _DRAFT_GAP * resize))
     image.load()
-    picture = _rgb(image)
+    # Asked only now: Pillow itself turns a TIFF while it loads it, and takes the tag away.
+    turn = _turn(image)
+    grey = shade(image, bits, stretch) if is_deep(image) else None
+    picture = Image.fromarray(grey.pixels).convert("RGB") if grey else _rgb(image)
     if turn is not None:
         picture = picture.transpose(turn)
         if turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
             width, height = height, width
-    return Decoded(np.asarray(_square(picture, resize, crop)), width, height)
+    square = np.asarray(_square(picture, resize, crop))
+    if grey:
+        return Decoded(square, width, height, grey.low, grey.high)
+    return Decoded(stretched(square, stretch), width, height, *_ends(square))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
@@ -108,10 +130,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image), 65535)
-    if image.mode in {"I", "F"}:
-        return _deep_grey(np.asarray(image))
+    if image.mode == "La":  # premultiplied: Pillow converts it to nothing else
+        image = image.convert("LA")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")
@@ -119,19 +139,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _deep_grey(values: np.ndarray) -> Image.Image:
-    """32-bit pixels: integers in the 16-bit range (Pillow's own use of them), floats in 0..1."""
-    integers = np.issubdtype(values.dtype, np.integer)
-    largest = 65535 if integers else 1.0
-    if not (values.min() >= 0 and values.max() <= largest):
-        known = "0..65535" if integers else "0..1"
-        raise DataError(f"32-bit pixels outside {known}: convert the image to 8 or 16 bits")
-    return _grey(values, largest)
-
-
-def _grey(values: np.ndarray, largest: float) -> Image.Image:
-    scaled = (values.astype(np.float32) * (255 / largest)).round().astype(np.uint8)
-    return Image.fromarray(scaled).convert("RGB")
+def _ends(pixels: np.ndarray) -> tuple[float, float]:
+    return int(pixels.min()) / 255, int(pixels.max()) / 255
 
 
 def _square(image: Image.Image, resize: int, crop: int) -> Image.Image:
@@ -166,7 +175,21 @@ def _available_formats() -> list[str]:
     return [name for name in FORMATS if name in Image.OPEN]
 
 
-def _is_empty(file: BinaryIO | Path) -> bool:
+def _unknown(file: BinaryIO | Path) -> str:
+    """Why Pillow opens a file as no format."""
     if isinstance(file, Path):
-        return file.stat().st_size == 0
-    return file.seek(0, 2) == 0
+        with file.open("rb") as opened:
+            start = opened.read(_PREFIX)
+    else:
+        file.seek(0)
+        start = file.read(_PREFIX)
+    if not start:
+        return "empty file"
+    for name in _available_formats():
+        accepts = Image.OPEN[name][1]
+        if accepts and accepts(start):
+            return (
+                f"a {name} file that is damaged, or of a kind of pixels that cannot be read: convert it "
+                "to PNG or JPEG of 8 bits"
+            )
+    return "not an image in a known format"

@@ -50,7 +50,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
     """
     listing = list_items(dataset, raw)
     folder = Path(folder)
-    square = Square(dataset["resize"], dataset["crop"], dataset["max_pixels"])
+    square = Square(dataset["resize"], dataset["crop"], dataset["max_pixels"], dataset["stretch"])
     with ExitStack() as stack:
         arrays = {
             split: stack.enter_context(atomic_path(folder / f"{split}.npy")) for split in SPLITS
@@ -78,6 +78,11 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         "ignored_files": listing.ignored_files,
         "empty_classes": listing.empty_classes,
         "unnamed_classes": listing.unnamed_classes,
+        "used_range": [
+            min(outcome.low for _, outcome in pairs),
+            max(outcome.high for _, outcome in pairs),
+        ],
+        "stretch": square.stretch,
     }
     write_json(folder / "report.json", report)
     write_csv(folder / "index.csv", index)
