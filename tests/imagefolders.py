@@ -14,6 +14,7 @@ def settings(**changes) -> dict:
         "source": "folder",
         "path": None,
         "sha256": None,
+        "layout": None,
         "class_names": None,
         "classes": None,
         "limit_per_class": None,

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -38,6 +39,10 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def listed(dataset, raw=Path("nowhere")):
     return list_items(dataset, raw).items
+
+
+def class_names(dataset, raw=Path("nowhere")):
+    return list(list_items(dataset, raw).class_names)
 
 
 def folder_settings(root, **changes):
@@ -115,8 +120,66 @@ def test_a_folder_of_another_layout(tmp_path, make):
         write_image(root / "image.png")
     if make == "no train":
         write_folder(root, {"test/a": 1})
-    with pytest.raises(DataError, match=r"no images found|none named 'train'"):
+    with pytest.raises(DataError, match=r"no images found|none is named 'train'"):
         listed(folder_settings(root))
+
+
+SPLIT_WORDS = {"train": 2, "valid": 2, "test": 2, "Val": 2, "bus": 2}
+
+
+def test_classes_that_are_called_like_splits(tmp_path):
+    root = write_folder(tmp_path / "data", SPLIT_WORDS)
+    with pytest.raises(DataError, match=r"'Val' and 'valid' mean valid; .* dataset.layout: flat"):
+        listed(folder_settings(root))
+    listing = list_items(folder_settings(root, layout="flat"), tmp_path)
+    assert list(listing.class_names) == sorted(SPLIT_WORDS)
+    assert {item.split for item in listing.items} == {"train"}
+    assert not listing.notes
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"train": 2, "bus": 2}, "the folder 'train' counts as the split train, but holds images"),
+        ({"test": 2, "bus": 2}, "the folder 'test' counts as a split, but none is named 'train'"),
+    ],
+)
+def test_a_class_that_is_called_like_a_split_names_the_clash_and_the_key(tmp_path, counts, message):
+    root = write_folder(tmp_path / "data", counts)
+    with pytest.raises(DataError, match=rf"{message}.* is a class, set dataset.layout: flat$"):
+        listed(folder_settings(root))
+    assert class_names(folder_settings(root, layout="flat")) == sorted(counts)
+
+
+def test_a_layout_of_splits_wants_a_training_folder(tmp_path):
+    root = write_folder(tmp_path / "data", {"train/a": 2, "train/b": 2, "train": 1, "c": 1})
+    assert class_names(folder_settings(root, layout="splits")) == ["a", "b"]
+    flat = write_folder(tmp_path / "flat", {"a": 1, "b": 1})
+    with pytest.raises(DataError, match="layout is splits, but no folder is named 'train'"):
+        listed(folder_settings(flat, layout="splits"))
+
+
+def test_classes_called_like_splits_in_an_archive(tmp_path):
+    photos = write_folder(tmp_path / "photos" / "train", {"test": 2, "train": 2})
+    archive = shutil.make_archive(str(tmp_path / "data"), "zip", photos.parent, "train")
+    dataset = folder_settings(archive, source="archive", layout="flat")
+    download(dataset, tmp_path / "raw")
+    assert class_names(dataset, tmp_path / "raw") == ["test", "train"]
+
+
+FORMATS_OF_SUFFIXES = {
+    ".mpo": "MPO", ".apng": "PNG", ".j2k": "JPEG2000", ".jpf": "JPEG2000", ".jpx": "JPEG2000",
+    ".j2c": "JPEG2000", ".jpc": "JPEG2000",
+}  # fmt: skip
+
+
+def test_less_usual_suffixes_are_listed_and_decoded(tmp_path):
+    root = write_folder(tmp_path / "data", {"a": 1, "b": 1})
+    for suffix, format in FORMATS_OF_SUFFIXES.items():
+        with Image.open(root / "a" / "image_00.png") as image:
+            image.save(root / "a" / f"other{suffix}", format)
+    report = prepare(folder_settings(root), tmp_path / "raw", tmp_path / "store")
+    assert report["images"]["train"] == 2 + len(FORMATS_OF_SUFFIXES)
 
 
 def test_a_missing_folder_names_the_key(tmp_path):

@@ -14,23 +14,26 @@ _SPLIT_FOLDERS |= {"valid": "valid", "val": "valid", "validation": "valid"}
 _SHOWN = 5
 
 
-def list_folder(root: str | Path) -> Listing:
+def list_folder(root: str | Path, layout: str | None = None) -> Listing:
     """List `{train,valid,test}/<class>/files`, or `<class>/files` as one set to split (train).
 
-    `val` and `validation` mean valid, `training` train, `testing` test. Classes are the union over
+    `val` and `validation` mean valid, `training` train, `testing` test. A `layout` of `flat` takes
+    such folders for classes; without one, a folder of such a name is a split. Classes are the union over
     the splits, sorted by folder name; a class's images may lie in further folders. Hidden files are
     skipped; other files that are no images are counted. These, and images that lie in no class
     folder, are told in the listing's `notes`.
 
     Raises:
-        DataError: the folder is missing or holds no images.
+        DataError: the folder is missing, holds no images or has not the layout that was asked for.
     """
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of images")
-    splits = _split_folders(root)
-    if splits and "train" not in splits:
-        raise DataError(f"{root}: it has a folder {min(splits)!r} but none named 'train'")
+    splits = {} if layout == "flat" else _split_folders(root)
+    if layout == "splits" and "train" not in splits:
+        raise DataError(f"{root}: dataset.layout is splits, but no folder is named 'train'; add it")
+    if layout is None:
+        _refuse_classes(root, splits)
     listing = Listing([], {})
     classes: set[str] = set()
     others: Counter = Counter()  # by suffix
@@ -55,35 +58,58 @@ def list_folder(root: str | Path) -> Listing:
         listing.notes.append(
             f"files that are no images, or none that can be read, are left out: {kinds}"
         )
-    listing.notes += _left_out(root, splits)
+    listing.notes += _left_out(root, splits, layout)
     populated = {item.class_key for item in listing.items}
     listing.empty_classes = sorted(classes - populated)
     listing.class_names = {key: key for key in sorted(populated)}
     return listing
 
 
-def _left_out(root: Path, splits: dict[str, Path]) -> list[str]:
+def _refuse_classes(root: Path, splits: dict[str, Path]) -> None:
+    """Refuse folders that are called like a split but look like classes."""
+    remedy = "is a class, set dataset.layout: flat"
+    if splits and "train" not in splits:
+        name = min(splits.values()).name
+        raise DataError(
+            f"{root}: the folder {name!r} counts as a split, but none is named 'train'; add it or, "
+            f"if {name!r} {remedy}"
+        )
+    for split, folder in splits.items():
+        if not _folders(folder) and _loose_images(folder):
+            raise DataError(
+                f"{root}: the folder {folder.name!r} counts as the split {split}, but holds images "
+                f"instead of class folders; if it {remedy}"
+            )
+
+
+def _loose_images(folder: Path) -> list[str]:
+    names = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+    return sorted(name for name in names if not is_hidden(name))
+
+
+def _left_out(root: Path, splits: dict[str, Path], layout: str | None) -> list[str]:
     """Which images belong to no class, and which folders to no split."""
     notes = []
     for folder in (root, *splits.values()):
-        loose = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
-        loose = sorted(name for name in loose if not is_hidden(name))
-        if loose:
+        if loose := _loose_images(folder):
             lie = f"{len(loose)} images lie" if len(loose) > 1 else "an image lies"
             are, named = "are" if len(loose) > 1 else "is", ", ".join(loose[:_SHOWN])
             notes.append(f"{folder}: {lie} in no class folder and {are} left out: {named}")
     beside = [path.name for path in _folders(root) if path not in splits.values()] if splits else []
     if beside:
         known, named = ", ".join(path.name for path in splits.values()), ", ".join(beside[:_SHOWN])
-        notes.append(f"{root}: beside {known} these folders are left out: {named}")
+        note = f"{root}: beside {known} these folders are left out: {named}"
+        flat = "" if layout else "; if all are classes, set dataset.layout: flat, else splits"
+        notes.append(note + flat)
     return notes
 
 
-def descend(root: Path) -> Path:
+def descend(root: Path, layout: str | None = None) -> Path:
     """The folder that holds the dataset: archives often wrap it into one folder of their own."""
+    kept = set() if layout == "flat" else set(_SPLIT_FOLDERS)
     while True:
         inner = _folders(root)
-        wrapped = len(inner) == 1 and inner[0].name.lower() not in _SPLIT_FOLDERS
+        wrapped = len(inner) == 1 and inner[0].name.lower() not in kept
         if not wrapped or not _folders(inner[0]):
             return root
         root = inner[0]
@@ -122,7 +148,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
             continue
         if split in found:
             raise DataError(
-                f"{root}: both {found[split].name!r} and {folder.name!r} mean {split}; keep one"
+                f"{root}: both {found[split].name!r} and {folder.name!r} mean {split}; keep "
+                "one, or, if they are classes, set dataset.layout: flat"
             )
         found[split] = folder
     return {split: found[split] for split in ("train", "valid", "test") if split in found}

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS = ("train", "valid", "test")
-_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".jp2")
-_OTHER = (".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif")
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
+_JPEG2000 = (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx")
+_OTHER = (".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".avif")
 _NETPBM = (".ppm", ".pgm", ".pbm", ".pnm")
-SUFFIXES = frozenset((*_JPEG, *_OTHER, *_NETPBM))
+SUFFIXES = frozenset((*_JPEG, *_JPEG2000, *_OTHER, *_NETPBM))
 
 Box = tuple[float, float, float, float]
 

@@ -21,8 +21,9 @@ def fetch(dataset: Dataset, raw: Path, mirror: Path | None) -> dict[str, Any]:
 
 def list_archive(dataset: Dataset, raw: Path) -> Listed:
     """List what it holds; archives often wrap it into one folder of their own."""
-    root = descend(raw / UNPACKED)
-    return Listed(list_folder(root), [root, raw / UNPACKED])
+    layout = dataset["layout"]
+    root = descend(raw / UNPACKED, layout)
+    return Listed(list_folder(root, layout), [root, raw / UNPACKED])
 
 
 def _download_archive(dataset: Dataset, raw: Path, mirror: str | Path | None) -> dict[str, str]:

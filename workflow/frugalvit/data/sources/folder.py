@@ -17,7 +17,7 @@ def fetch(dataset: Dataset, raw: Path, mirror: Path | None) -> dict[str, Any]:
 def list_user_folder(dataset: Dataset, raw: Path) -> Listed:
     """List the folder's images where they lie."""
     root = _user_folder(dataset)
-    return Listed(list_folder(root), [root])
+    return Listed(list_folder(root, dataset["layout"]), [root])
 
 
 def _user_folder(dataset: Dataset) -> Path:
