@@ -218,6 +218,7 @@ def damaged():
     return {
         "empty": b"",
         "text": b"<html>not found</html>",
+        "one byte": b"\1",
         "jpeg cut": whole[: len(whole) // 2],
         "jpeg header only": whole[:100],
         "png cut": png[: len(png) // 2],

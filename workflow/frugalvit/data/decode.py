@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from frugalvit.data.jpeg_scans import refuse_many_scans
 from frugalvit.data.tones import Stretch, declared_bits, is_deep, shade, stretched
 from frugalvit.errors import DataError
 
@@ -105,6 +106,8 @@ def _decode(
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{width} x {height} pixels are more than dataset.max_pixels, {max_pixels}")
+    if image.format in {"JPEG", "MPO"}:
+        refuse_many_scans(image.fp)  # type: ignore[attr-defined]
     bits = declared_bits(image)
     image.draft(None, (_DRAFT_GAP * resize, _DRAFT_GAP * resize))
     image.load()
@@ -187,7 +190,7 @@ def _unknown(file: BinaryIO | Path) -> str:
         return "empty file"
     for name in _available_formats():
         accepts = Image.OPEN[name][1]
-        if accepts and accepts(start):
+        if accepts and accepts(start.ljust(_PREFIX, b"\0")):
             return (
                 f"a {name} file that is damaged, or of a kind of pixels that cannot be read: convert it "
                 "to PNG or JPEG of 8 bits"
