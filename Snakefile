@@ -53,6 +53,11 @@ except FrugalError as error:
     where = located(error, CONFIG_FILES, workflow.config_settings.config)
     sys.exit(f"error in the configuration: {where}")
 
+if workflow.is_main_process:
+    for line in STUDY.small_views("warn"):
+        told = located(FrugalError(line), CONFIG_FILES, workflow.config_settings.config)
+        print(f"warning: {told}", file=sys.stderr)
+
 COMPUTE = STUDY.config["compute"]
 # A clone that holds results but neither images nor weights can redraw its figures. Without the
 # rules behind them, no file's date can make Snakemake train anew what is only to be drawn.
