@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from frugalvit.chance import FEW_OF_CLASS, few_images
+from frugalvit.data import annotations as boxes
 from frugalvit.data.seen import View, share_seen, told, too_little
 from frugalvit.data.splits import PARTS
 from frugalvit.data.tones import Stretch, small_range
@@ -32,12 +33,14 @@ def check(
         index: a store's table.
         assignments: `assign`'s table.
         splits: the `splits` section of a study.
-        prepared: the store's report, of which `unnamed_classes`, `used_range` and `stretch` are read.
+        prepared: the store's report, of which `unnamed_classes`, `used_range`, `stretch`
+            and `annotations` are read.
         view: what the models see of an image, where that is to be told.
 
     Returns:
-        `sizes`, `class_counts`, `seen` (area share of a square image), one entry a check (`policy`, `passed`, `found`), `warnings`,
-        `errors` (one line each, by policy) and `lines`. Call `raise_errors` after writing it.
+        `sizes`, `class_counts`, `seen` (area share of a square image), `annotations`, one entry a
+        check (`policy`, `passed`, `found`), `warnings`, `errors` (one line each, by policy) and
+        `lines`. Call `raise_errors` after writing it.
     """
     prepared = prepared or {}
     columns = ["id", "file", "sha256", "group"]
@@ -73,6 +76,7 @@ def check(
             for split, numbers in counts.items()
         },
         "seen": round(share_seen(view), 4) if view else None,
+        "annotations": prepared.get("annotations"),
         "checks": {},
         "warnings": [],
         "errors": [],
@@ -85,6 +89,8 @@ def check(
         )
     if view:
         report["lines"].append(told(view))
+    if report["annotations"]:
+        report["lines"].append(boxes.told(report["annotations"]))
     for name, (found, lines) in findings.items():
         policy = splits["checks"][name]
         if policy == "off":
@@ -111,6 +117,7 @@ def checks_table(report: dict, skipped: Sequence[dict]) -> pd.DataFrame:
     """
     examples = "; ".join(f"{bad['file']}: {bad['error']}" for bad in skipped[:_SHOWN])
     rows = [("unreadable_images", "left out", not skipped, len(skipped), examples)]
+    rows += boxes.rows(report["annotations"]) if report["annotations"] else []
     for name, entry in report["checks"].items():
         rows.append((name, entry["policy"], entry["passed"], len(entry["found"]), entry["what"]))
     return pd.DataFrame(rows, columns=["check", "policy", "passed", "found", "what"])

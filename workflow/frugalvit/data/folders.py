@@ -9,8 +9,8 @@ from pathlib import Path
 from frugalvit.data.items import SUFFIXES, Item, Listing, is_hidden
 from frugalvit.errors import DataError
 
-_SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
-_SPLIT_FOLDERS |= {"valid": "valid", "val": "valid", "validation": "valid"}
+SPLIT_FOLDERS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+SPLIT_FOLDERS |= {"valid": "valid", "val": "valid", "validation": "valid"}
 _SHOWN = 5
 
 
@@ -38,11 +38,11 @@ def list_folder(root: str | Path, layout: str | None = None) -> Listing:
     classes: set[str] = set()
     others: Counter = Counter()  # by suffix
     for split, folder in (splits or {"train": root}).items():
-        for class_folder in _folders(folder):
+        for class_folder in folders_of(folder):
             classes.add(class_folder.name)
-            for path in _files(class_folder):
+            for path in files_below(class_folder):
                 if path.suffix.lower() in SUFFIXES:
-                    name = _readable(path.relative_to(root).as_posix(), root)
+                    name = readable(path.relative_to(root).as_posix(), root)
                     listing.items.append(Item(name, split, class_folder.name, path))
                 else:
                     others[path.suffix.lower() or path.name] += 1
@@ -75,7 +75,7 @@ def _refuse_classes(root: Path, splits: dict[str, Path]) -> None:
             f"if {name!r} {remedy}"
         )
     for split, folder in splits.items():
-        if not _folders(folder) and _loose_images(folder):
+        if not folders_of(folder) and _loose_images(folder):
             raise DataError(
                 f"{root}: the folder {folder.name!r} counts as the split {split}, but holds images "
                 f"instead of class folders; if it {remedy}"
@@ -95,7 +95,9 @@ def _left_out(root: Path, splits: dict[str, Path], layout: str | None) -> list[s
             lie = f"{len(loose)} images lie" if len(loose) > 1 else "an image lies"
             are, named = "are" if len(loose) > 1 else "is", ", ".join(loose[:_SHOWN])
             notes.append(f"{folder}: {lie} in no class folder and {are} left out: {named}")
-    beside = [path.name for path in _folders(root) if path not in splits.values()] if splits else []
+    beside = (
+        [path.name for path in folders_of(root) if path not in splits.values()] if splits else []
+    )
     if beside:
         known, named = ", ".join(path.name for path in splits.values()), ", ".join(beside[:_SHOWN])
         note = f"{root}: beside {known} these folders are left out: {named}"
@@ -106,11 +108,11 @@ def _left_out(root: Path, splits: dict[str, Path], layout: str | None) -> list[s
 
 def descend(root: Path, layout: str | None = None) -> Path:
     """The folder that holds the dataset: archives often wrap it into one folder of their own."""
-    kept = set() if layout == "flat" else set(_SPLIT_FOLDERS)
+    kept = set() if layout == "flat" else set(SPLIT_FOLDERS)
     while True:
-        inner = _folders(root)
+        inner = folders_of(root)
         wrapped = len(inner) == 1 and inner[0].name.lower() not in kept
-        if not wrapped or not _folders(inner[0]):
+        if not wrapped or not folders_of(inner[0]):
             return root
         root = inner[0]
 
@@ -124,14 +126,14 @@ def listing_digest(root: str | Path) -> str:
     if not root.exists():
         return ""
     digest = hashlib.sha256()
-    for path in [root] if root.is_file() else _files(root):
+    for path in [root] if root.is_file() else files_below(root):
         state = path.stat() if path.exists() else path.lstat()  # a broken link is decoding's matter
         line = f"{path.relative_to(root).as_posix()}\0{state.st_size}\0{state.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
-def _readable(name: str, root: Path) -> str:
+def readable(name: str, root: Path) -> str:
     """The name itself; tables are UTF-8, and a name that is not would break them much later."""
     try:
         name.encode()
@@ -142,8 +144,8 @@ def _readable(name: str, root: Path) -> str:
 
 def _split_folders(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for folder in _folders(root):
-        split = _SPLIT_FOLDERS.get(folder.name.lower())
+    for folder in folders_of(root):
+        split = SPLIT_FOLDERS.get(folder.name.lower())
         if split is None:
             continue
         if split in found:
@@ -155,11 +157,12 @@ def _split_folders(root: Path) -> dict[str, Path]:
     return {split: found[split] for split in ("train", "valid", "test") if split in found}
 
 
-def _folders(root: Path) -> list[Path]:
+def folders_of(root: Path) -> list[Path]:
+    """The folders in `root` that are not hidden, sorted."""
     return sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
 
 
-def _files(root: Path) -> Iterator[Path]:
+def files_below(root: Path) -> Iterator[Path]:
     """Every file below `root` that is not hidden, in an order that no file system decides."""
     seen = {os.path.realpath(root)}  # links to folders are followed, but not in circles
     for folder, folders, files in os.walk(root, followlinks=True):

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from frugalvit.data.annotations import Annotations
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -38,9 +40,11 @@ class Listing:
     items: list[Item]
     class_names: dict[str, str]  # class key -> readable name, in the order of the labels
     ignored_files: int = 0  # neither hidden nor an image
-    empty_classes: list[str] = field(default_factory=list)  # class folders without an image
+    empty_classes: list[str] = field(default_factory=list)  # classes without an image
     unnamed_classes: list[str] = field(default_factory=list)  # keys that class_names lacks
     notes: list[str] = field(default_factory=list)  # on files that were left out, a line each
+    faults: list[dict[str, str]] = field(default_factory=list)  # `file`, `error`: unusable labels
+    annotations: Annotations | None = None  # of sources whose labels have boxes
 
 
 def is_hidden(name: str) -> bool:

@@ -1,12 +1,12 @@
 """Decoding a dataset once, into the store."""
 
-import logging
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from frugalvit.data.annotations import judge
 from frugalvit.data.arrays import (
     Outcome,
     Square,
@@ -23,10 +23,6 @@ from frugalvit.files import (
     write_csv,
     write_json,
 )
-
-log = logging.getLogger(__name__)
-
-_NAMED_ERRORS = 10
 
 
 def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1) -> dict:
@@ -45,8 +41,8 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         The report.
 
     Raises:
-        DataError: images that cannot be decoded, all of them at once, unless
-            `dataset.skip_bad_images` leaves them out.
+        DataError: images that cannot be decoded, or labels that cannot be used, all of them at
+            once, unless `dataset.skip_bad_images` leaves them out.
     """
     listing = list_items(dataset, raw)
     folder = Path(folder)
@@ -60,7 +56,8 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         outcomes = decode_into(arrays, listing.items, square, workers, f"decode {dataset['name']}")
         pairs = list(zip(listing.items, outcomes, strict=True))
         failures = [{"file": item.file, "error": out.error} for item, out in pairs if out.error]
-        _judge(failures, len(pairs), dataset["skip_bad_images"])
+        said = f"{len(failures)} of {len(pairs)} images cannot be decoded"
+        judge(failures, said, len(pairs) - len(failures), dataset["skip_bad_images"])
         _check_classes(pairs)
         for split, path in arrays.items():
             good = np.array([not out.error for item, out in pairs if item.split == split], bool)
@@ -74,7 +71,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         "images": {split: int((index.split == split).sum()) for split in SPLITS},
         "image_size": square.crop,
         "class_names": list(listing.class_names.values()),
-        "skipped": failures,
+        "skipped": listing.faults + failures,
         "ignored_files": listing.ignored_files,
         "empty_classes": listing.empty_classes,
         "unnamed_classes": listing.unnamed_classes,
@@ -83,6 +80,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
             max(outcome.high for _, outcome in pairs),
         ],
         "stretch": square.stretch,
+        "annotations": listing.annotations.record() if listing.annotations else None,
     }
     write_json(folder / "report.json", report)
     write_csv(folder / "index.csv", index)
@@ -97,20 +95,6 @@ def _check_classes(pairs: list[tuple[Item, Outcome]]) -> None:
             f"no image of class {', '.join(sorted(lost))} can be decoded; mend them, or leave the "
             "class out with dataset.classes"
         )
-
-
-def _judge(failures: list[dict], images: int, skip: bool) -> None:
-    if not failures:
-        return
-    named = "; ".join(f"{bad['file']}: {bad['error']}" for bad in failures[:_NAMED_ERRORS])
-    more = len(failures) - _NAMED_ERRORS
-    named += f"; and {more} more" if more > 0 else ""
-    count = f"{len(failures)} of {images} images cannot be decoded"
-    if not skip:
-        raise DataError(f"{count} ({named}); mend them or set dataset.skip_bad_images: true")
-    if len(failures) == images:
-        raise DataError(f"{count} ({named}); none is left")
-    log.warning("%s and are left out: %s", count, named)
 
 
 def _index_rows(split: str, pairs: list[tuple[Item, Outcome]]) -> list[dict]:

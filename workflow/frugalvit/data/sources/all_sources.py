@@ -11,6 +11,7 @@ SOURCES = (
     "cifar10",
     "fashion_mnist",
     "caltech256",
+    "yolo",
     "folder",
     "archive",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from frugalvit.data.annotations import judge
 from frugalvit.data.items import SPLITS, Item, Listing
 from frugalvit.data.sources.all_sources import source
 from frugalvit.errors import ConfigError, DataError
@@ -45,7 +46,7 @@ def list_items(dataset: dict, raw: str | Path) -> Listing:
         listing.ignored_files,
     )
     if listing.empty_classes:
-        log.info("class folders without images: %s", ", ".join(listing.empty_classes))
+        log.info("classes without images: %s", ", ".join(listing.empty_classes))
     return listing
 
 
@@ -57,10 +58,13 @@ def listed(dataset: dict, raw: str | Path) -> Listing:
 
     Raises:
         ConfigError: `dataset.classes` or `dataset.class_names` names what is not there.
-        DataError: there are no images, or the layout is none that we know.
+        DataError: there are no images, the layout is none that we know, or labels cannot be used
+            and `dataset.skip_bad_images` does not leave their images out.
     """
     raw = Path(raw)
     listing, folders = source(dataset["source"]).list(dataset, raw)
+    said = f"{len(listing.faults)} label{'s' * (len(listing.faults) != 1)} cannot be used"
+    judge(listing.faults, said, len(listing.items), dataset["skip_bad_images"])
     if dataset["class_names"]:
         _name_classes(listing, _read_names(dataset["class_names"], [*folders, raw]))
     _keep_classes(listing, dataset["classes"])
