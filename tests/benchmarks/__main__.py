@@ -10,6 +10,7 @@ import tempfile
 
 from tests.benchmarks import (
     cached_heads,
+    cached_tokens,
     data_parallel,
     early_exits,
     halting_tokens,
@@ -26,6 +27,7 @@ BENCHMARKS = {
     "early_exits": early_exits.main,
     "halting_tokens": halting_tokens.main,
     "cached_heads": cached_heads.main,
+    "cached_tokens": cached_tokens.main,
     "data_parallel": data_parallel.main,
     "plain_model": plain_model.main,
     "training_step": training_step.main,

@@ -21,7 +21,7 @@ from frugalvit.data.sources.listing import download
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import device_name, make_fabric
 from frugalvit.evaluation.predict import predict, predict_from_features
-from frugalvit.methods.trained import load_run
+from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.base import build_from_base, load_card
 from frugalvit.models.export import export_base
 from frugalvit.models.heads import feature_blocks
@@ -60,16 +60,17 @@ def prepare_inputs(folder: Path, mirror: Path) -> None:
 def train_all(folder: Path, name: str, cache: bool) -> float:
     """Seconds of all eight runs; with a cache, its one extraction counts too."""
     fabric = make_fabric(int(torch.cuda.is_available()), torch.get_num_threads(), "32-true")
+    recipe, how = MethodRecipe("fine_tune"), {"batch_size": 32, "workers": 0, "code": "bench"}
     started = time.perf_counter()
     features = {}
     if cache:
         store = Store(folder / "store")
         model = fabric.setup_module(build_from_base(folder / "base", 0)).module
-        how = load_card(folder / "base")["preprocessing"]
+        seen = load_card(folder / "base")["preprocessing"]
         features = {"plain": folder / "features"}
         for split, most in (("train", TRAIN), ("valid", VALID), ("test", 0)):
             ids = store.ids(split)[:most]
-            sets = image_sets(store, ids, how, 0, {}, seed=0)
+            sets = image_sets(store, ids, seen, 0, {}, seed=0)
             extract_to_file(fabric, model, sets, folder / "features" / f"{split}.npy", 32)
     for number, (seed, lr) in enumerate(RUNS):
         training = merge(validate({}, "training"), {"lr": lr, "cache_features": cache})
@@ -78,7 +79,7 @@ def train_all(folder: Path, name: str, cache: bool) -> float:
             folder / name / str(number), folder / "store", folder / "assignments.csv",
             folder / "base", features,
         )  # fmt: skip
-        train_run(fabric, str(number), settings, files, batch_size=32, workers=0, code="bench")
+        train_run(fabric, str(number), settings, files, recipe, **how)
     return time.perf_counter() - started
 
 
