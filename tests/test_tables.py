@@ -21,7 +21,7 @@ COST = pd.DataFrame(
 )  # fmt: skip
 
 
-def summary_of(*rows, warnings=None):
+def summary_of(*rows, warnings=None, measures=()):
     """Rows of `(experiment, point, seed, split -> changes of METRICS)`."""
     runs = []
     for experiment, point, seed, splits in rows:
@@ -30,7 +30,7 @@ def summary_of(*rows, warnings=None):
         runs.append((run, {split: METRICS | change for split, change in splits.items()}, CARD))
     costs = {run["run"]: COST for run, *_ in runs if run["point"] is None}
     points = pd.DataFrame(columns=POINT_COLUMNS)
-    return summarize("study", runs, costs, {"search": 1}, points, 32, warnings or {})
+    return summarize("study", runs, costs, {"search": 1}, points, 32, warnings or {}, measures)
 
 
 def test_a_row_a_run_and_split_and_empty_where_there_is_no_meaning():
@@ -45,6 +45,17 @@ def test_a_row_a_run_and_split_and_empty_where_there_is_no_meaning():
     assert table["selected"].tolist() == [None, None, False, True, True, True]
     assert table.loc[0, ["gflops", "latency_ms", "images_per_s"]].tolist() == [2.0, 3.0, 900.0]
     assert table.loc[2, ["gflops", "latency_ms", "images_per_s"]].isna().all()
+
+
+def test_measures_of_a_method_are_columns_and_empty_where_a_run_has_none():
+    table = summary_of(
+        ("plain", None, 0, {"test": {}}),
+        ("boxes", None, 0, {"test": {"mean_iou": 0.8}}),
+        measures=["mean_iou"],
+    )
+    assert list(table.columns) == [*COLUMNS, "mean_iou"]
+    assert table["mean_iou"].isna().tolist() == [True, False]
+    assert table["mean_iou"].tolist()[1] == 0.8
 
 
 def test_targets_of_early_exits_have_rows_of_their_own_and_a_place_on_the_page():

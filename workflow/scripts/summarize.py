@@ -31,7 +31,10 @@ def main(snakemake):
     for run, said in warnings.items():
         log.warning("WARNING %s: %s", run, said)
     throughput = params.throughput_batch
-    summary = summarize(params.study, runs, costs, choices, points, throughput, warnings)
+    methods = dict.fromkeys(run["method"] for run in params.runs)
+    measures = [name for one in methods for name in method(one).measures]
+    of_runs = (runs, costs, choices, points, throughput, warnings, measures)
+    summary = summarize(params.study, *of_runs)
     write_csv(snakemake.output.summary, summary)
     write_csv(snakemake.output.points, points)
     write_csv(snakemake.output.metrics, metrics_table(runs))

@@ -1,5 +1,7 @@
 """The tables of all runs and operating points that figures and the report read."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from frugalvit.operating_point import is_chosen
@@ -20,6 +22,7 @@ def summarize(
     points: pd.DataFrame,
     throughput_batch: int,
     warnings: dict[str, str],
+    measures: Sequence[str] = (),
 ) -> pd.DataFrame:
     """One row a run and split, in the order of the runs.
 
@@ -33,11 +36,12 @@ def summarize(
         points: operating points of all adaptive runs.
         throughput_batch: batch size of `images_per_s`.
         warnings: run -> where it falls short, of `shortfalls`.
+        measures: of methods, that are columns besides; empty where a run has none.
 
     Returns:
-        `COLUMNS`. `device` is the one trained on. `selected` is true for the chosen point's runs,
-        false for the others of a search, empty for experiments without one; `warning` stands in the
-        row of the test images; columns without a meaning are empty.
+        `COLUMNS` and `measures`. `device` is the one trained on. `selected` is true for the chosen
+        point's runs, false for the others of a search, empty for experiments without one; `warning`
+        stands in the row of the test images; columns without a meaning are empty.
     """
     used = points[is_chosen(points)].set_index(["run", "split"])
     rows = []
@@ -60,9 +64,10 @@ def summarize(
                     "device": card["device"],
                     "selected": _selected(run, choices),
                     "warning": warnings.get(run["run"]) if split == "test" else None,
+                    **{name: values.get(name) for name in measures},
                 }
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=[*COLUMNS, *measures])
 
 
 def metrics_table(runs: list[tuple[dict, dict, dict]]) -> pd.DataFrame:

@@ -149,6 +149,7 @@ class Method:
     tables: Mapping[str, str] = field(default_factory=dict)
     """Name -> file in the run's folder, of what its evaluation writes besides predictions,
     thumbnails and metrics (`untimed` -> `untimed_points.csv` where adaptive)."""
+    measures: tuple[str, ...] = ()  # of its metrics, those that are columns of summary.csv as well
     measured: tuple[str, ...] = ()  # of `tables`, what measuring reads besides `untimed`
     splits: tuple[str, ...] = ("valid", "test")  # that an evaluation answers
     options: tuple[str, ...] = ()

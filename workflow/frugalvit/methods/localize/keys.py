@@ -4,6 +4,7 @@ from typing import Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.localize.figures import FIGURES
+from frugalvit.methods.localize.marks import MEASURES
 from frugalvit.methods.method import Entry, Look, Method, kept_blocks
 
 BLIND = ("trivial_augment", "auto_augment")  # move objects and do not tell where to
@@ -47,5 +48,6 @@ METHOD = Method(
     pooled_heads=pooled_heads,
     shape=("localize",),
     tables={"pictures": "boxes.csv"},
+    measures=MEASURES,
     figures=FIGURES,
 )
