@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 32  # images a task: long enough to hide the hand-over, short enough to keep cores even
 _BLOCK = 256  # images copied at once
+_STRETCHED = 1.05  # of sides that were rounded when an image was made smaller
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,25 @@ def _decode_item(item: Item, square: Square) -> tuple[Decoded, str]:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
                 sizes = (square.resize, square.crop, square.max_pixels)
-                return decode_image(file, *sizes, square.stretch), sha256
+                decoded = decode_image(file, *sizes, square.stretch)
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}") from error
+        _check_shape(item, decoded)
+        return decoded, sha256
     pixels = np.ascontiguousarray(item.image)
     sha256 = hashlib.sha256(pixels.tobytes()).hexdigest()
     return decode_array(pixels, square.resize, square.crop, square.stretch), sha256
+
+
+def _check_shape(item: Item, decoded: Decoded) -> None:
+    """A box drawn for an image of another shape, most often before it was turned, lies elsewhere."""
+    width, height = item.size or (decoded.width, decoded.height)
+    stretched = (width / height) / (decoded.width / decoded.height)
+    if not 1 / _STRETCHED < stretched < _STRETCHED:
+        raise DataError(
+            f"is {decoded.width} x {decoded.height} px upright, but its boxes were drawn for "
+            f"{width:g} x {height:g} px"
+        )
 
 
 def _moved_box(item: Item, decoded: Decoded, square: Square) -> Box | None:

@@ -28,6 +28,7 @@ class Item:
     class_key: str  # the class as the source writes it: a folder's name
     image: "Path | np.ndarray"  # a file, or uint8 pixels [h, w] or [h, w, 3]
     box: Box | None = None  # x0 y0 x1 y1 in fractions of the image
+    size: tuple[float, float] | None = None  # width and height that its box was drawn for
     group: str = ""  # images of one origin share it; empty when unknown
     label: int = -1
     class_name: str = ""

@@ -12,6 +12,7 @@ SOURCES = (
     "fashion_mnist",
     "caltech256",
     "yolo",
+    "coco",
     "folder",
     "archive",
 )

@@ -178,7 +178,9 @@ class Export:
         """List a label that cannot be used."""
         self.listing.faults.append({"file": file, "error": error})
 
-    def add(self, split: str, path: Path, labels: Labels) -> None:
+    def add(
+        self, split: str, path: Path, labels: Labels, size: tuple[float, float] | None = None
+    ) -> None:
         """Take one image, with the class and the box of the largest of its boxes."""
         self.taken.add(path)
         file = self.name(path)
@@ -195,7 +197,7 @@ class Export:
         self.counts.beyond_largest += len(labels.boxes) - 1
         self.counts.clipped += labels.clipped
         group = _origin(split, path)
-        self.listing.items.append(Item(file, split, class_name, path, box, group))
+        self.listing.items.append(Item(file, split, class_name, path, box, size, group))
 
     def closed(self, names: Iterable[str], described_by: str) -> Listed:
         """The listing, its classes those of `names` that have images.
