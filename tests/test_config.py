@@ -243,6 +243,11 @@ def test_shipped_studies_are_valid(path, tmp_path):
     config = read_yaml(path)
     if config["dataset"]["source"] == "folder":  # whose path is the user's to write
         config["dataset"]["path"] = str(photos(tmp_path / "photos", classes=3, each=14))
+    else:  # what a study finds in the mirror
+        for name in (config["dataset"].get("path"), config["base"].get("file")):
+            if name:
+                (tmp_path / name).touch()
+                config["mirror"] = str(tmp_path)
     assert load_study(config).final_runs
 
 
