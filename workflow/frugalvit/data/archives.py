@@ -227,7 +227,7 @@ def _unpack_zip(path: Path, folder: Path, guard: _Guard) -> None:
 def _zip_name(member: zipfile.ZipInfo) -> str:
     """A member's name with `/` between folders (Windows' own packer writes `\\`), in UTF-8 if it can be.
 
-    Without the flag that says so, names are read as the DOS encoding cp437, but many packers write UTF-8.
+    Without the flag that says so, names are read as the DOS encoding cp437, but many write UTF-8.
     """
     name = member.filename
     if not member.flag_bits & 0x800:

@@ -28,7 +28,7 @@ _STRETCHED = 1.05  # of sides that were rounded when an image was made smaller
 
 @dataclass(frozen=True)
 class Square:
-    """How images are cut for the store, in px, and which shares of their range become black and white."""
+    """How images are cut for the store (px), and which shares of their range become black and white."""
 
     resize: int
     crop: int

@@ -159,9 +159,7 @@ def batch_order(count: int, batch_size: int, shuffle_seed: int | None = None) ->
 Items = ImageSet | FeatureSet | StateSet
 
 
-def batches(
-    items: Items, order: Sequence[list[int]] | int, *, workers: int = 0
-) -> DataLoader:
+def batches(items: Items, order: Sequence[list[int]] | int, *, workers: int = 0) -> DataLoader:
     """Batches of a set: those of `order`, or all in order where it is a batch size."""
     if isinstance(order, int):
         order = batch_order(len(items), order)

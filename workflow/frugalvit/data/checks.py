@@ -117,7 +117,7 @@ def checks_table(report: dict, skipped: Sequence[dict]) -> pd.DataFrame:
     """
     examples = "; ".join(f"{bad['file']}: {bad['error']}" for bad in skipped[:_SHOWN])
     rows = [("unreadable_images", "left out", not skipped, len(skipped), examples)]
-    rows += boxes.rows(report["annotations"]) if report["annotations"] else []
+    rows += boxes.rows(report["annotations"]) if report.get("annotations") else []
     for name, entry in report["checks"].items():
         rows.append((name, entry["policy"], entry["passed"], len(entry["found"]), entry["what"]))
     return pd.DataFrame(rows, columns=["check", "policy", "passed", "found", "what"])

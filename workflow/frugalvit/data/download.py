@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
+from frugalvit.errors import DataError
 from frugalvit.files import (
     atomic_path,
     put_in_place,
     write_json,
 )
-from frugalvit.jobs.progress import Progress
-from frugalvit.errors import DataError
 from frugalvit.jobs.lock import exclusive
+from frugalvit.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
 

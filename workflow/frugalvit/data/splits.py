@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from frugalvit.words import SPLIT_NAMES
 from frugalvit.errors import ConfigError, DataError, FrugalError
+from frugalvit.words import SPLIT_NAMES
 
 COLUMNS = ["id", "split", "source_split", "label", "class_name"]
 PARTS = ("train", "valid", "calibration", "test")  # what an image can be assigned to, if used

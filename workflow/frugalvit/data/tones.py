@@ -1,4 +1,4 @@
-"""From black to white: how the pixels of any depth become 8 bits, and how much of their range they use."""
+"""From black to white: how pixels of any depth become 8 bits, and how much of their range they use."""
 
 import math
 import struct
