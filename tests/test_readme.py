@@ -146,14 +146,21 @@ def test_the_table_is_that_of_the_csv_files(finished):
     summary = pd.read_csv(finished / "results" / "summary.csv")
     test = summary[summary["split"] == "test"].groupby("experiment")["accuracy"]
     spread = f"{test.mean()['plain'] * 100:.1f} ± {test.std()['plain'] * 100:.1f}"
-    assert rows["plain"][:3] == [
+    assert rows["plain"][:4] == [
         "trains head (2 epochs), then last 2 blocks (1 epoch)",
         spread,
+        style.DASH,  # it starts from the base
         "100",
     ]
+    chosen = summary[
+        (summary["split"] == "test") & summary["experiment"].isin(["plain", "merging"])
+    ]
+    by_seed = chosen.pivot_table(index="seed", columns="experiment", values="accuracy") * 100
+    lost = by_seed["merging"] - by_seed["plain"]
+    assert rows["merging"][2].split(" ± ")[0] == f"{lost.mean():+.1f}".replace("-", readme.MINUS)
     assert rows["first_four"][0].endswith("; only the first 4 blocks")
     assert rows["merging"][0].endswith("from plain: trains nothing")
-    assert rows["merging"][4] == style.DASH and rows["plain"][4].startswith("12")
+    assert rows["merging"][5].startswith("12") and rows["plain"][5].startswith("12")
     accuracies = [float(row[1].split()[0]) for row in rows.values()]
     assert accuracies == sorted(accuracies, reverse=True), "the best comes first"
 

@@ -17,12 +17,12 @@ from frugalvit.figures.series import Series
 from frugalvit.figures.style import GREY, Page
 
 WIDTH, HEIGHT, TOP, FOOT = 200.0, 60.0, 7.0, 12.0  # mm: page, panels, their titles, their axes
-LEFT, PANEL, GAP = 9.0, 55.5, (13.0, 4.0)  # mm: ticks, a panel, after the first and the second
+LEFT, PANEL, GAP = 9.0, 53.0, (13.0, 10.0)  # mm: ticks, a panel, after the first and the second
 TIMES = "\N{MULTIPLICATION SIGN}"
 BARS: dict[str, Any] = {"fmt": "none", "elinewidth": 0.7}
 NOTES = (
-    "Marks: means over seeds; bars: standard deviation. Large marks: the operating point in use; small "
-    "ones: other points of the same model."
+    "Marks: means over seeds; bars: standard deviation. Large marks: the setting in the table; small "
+    "ones: the same model at other settings."
 )
 
 
@@ -51,7 +51,7 @@ def draw(
     saving = [one for one in series if one.role != PLAIN or one is best]
     lefts = np.cumsum([LEFT, PANEL + GAP[0], PANEL + GAP[1]])
     first, second, third = (page.axes(left, TOP, PANEL, HEIGHT) for left in lefts)
-    for left, words in zip(lefts, ("How much to train", "How much to compute", "")):
+    for left, words in zip(lefts, ("How much to train", "Operations counted", "Speed measured")):
         page.text(left, 2.2, words, size=style.LABEL, weight="bold", va="center")
     seconds = {one.experiment: training[one.experiment].mean() for one in whole}
     draw_training(first, whole, seconds)
@@ -61,7 +61,6 @@ def draw(
         draw_saving(axes, saving, column)
     second.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * 100:.3g}"))
     third.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{TIMES}{value:.3g}"))
-    third.tick_params(labelleft=False)
     below = (
         ("training time, s", "← better"),
         ("GFLOPs an image, % of the full model's", "← better"),
@@ -80,7 +79,7 @@ def fewer_text(series: Sequence[Series]) -> str:
     """Which experiments have fewer seeds than others; an empty text where none has."""
     runs = {one.experiment: one.main["runs"] for one in series}
     fewer = [name for name, count in runs.items() if count < max(runs.values())]
-    return f" Fewer seeds, so that means do not compare: {', '.join(fewer)}." if fewer else ""
+    return f" Fewer seeds, not to be ranked with the others: {', '.join(fewer)}." if fewer else ""
 
 
 def accuracy_limits(series: Sequence[Series]) -> tuple[float, float]:

@@ -19,18 +19,21 @@ from frugalvit.figures.ranking import with_fewer_seeds
 from frugalvit.figures.schedules import compared_runs
 from frugalvit.figures.series import Series, series_of
 from frugalvit.files import atomic_path
+from frugalvit.methods.method import PLAIN as PLAIN_METHOD
 
 SUMMARY = (*comparison.SUMMARY_COLUMNS, "train_seconds")
 HEADINGS = (
     "experiment",
     "what it does",
     "accuracy, %",
+    "against its source, points",
     "GFLOPs, %",
     f"images/s, {overview.TIMES}",
     "training, s",
     "seeds",
 )
-COLUMNS = (("accuracy", 100, 1), ("gflops", 100, 0), ("images_per_s", 1, 2))  # name, factor, digits
+COSTS = (("gflops", 100, 0), ("images_per_s", 1, 2))  # name, factor, digits
+MINUS = "\N{MINUS SIGN}"
 BLOCK = re.compile(r"(<!-- results: (\S+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
 
 
@@ -43,6 +46,8 @@ class Results:
         series: of each experiment, the best mean accuracy first, those of fewer seeds below; `main`
             has the means over seeds of the operating point in use, and their standard deviations.
         training: experiment -> seconds of each run.
+        changes: experiment -> accuracy of each run less that of the run it starts from; none where that
+            is the base.
         images: number and split of the images that the accuracies are of, in words.
         device: on which the runs were trained and timed.
     """
@@ -50,6 +55,7 @@ class Results:
     study: Study
     series: Sequence[Series]
     training: Mapping[str, pd.Series]
+    changes: Mapping[str, pd.Series]
     images: str
     device: str
 
@@ -92,13 +98,37 @@ def read_results(study: Study, folder: Path) -> Results:
         study=study,
         series=sorted(series, key=lambda one: (one.experiment in fewer, -one.main["accuracy"])),
         training=dict(iter(used.groupby("experiment")["train_seconds"])),
+        changes=changes(used, {name: study.experiments[name].source for name in experiments}),
         images=tables.images_text(int(own["n"].iloc[0]), split),
         device=", ".join(sorted(own["device"].dropna().unique())),
     )
 
 
-def what_it_does(experiment: Experiment, series: Series) -> str:
-    """An experiment in a few words: 'trains head (2 epochs); only the first 3 blocks'."""
+def changes(used: pd.DataFrame, sources: Mapping[str, str | None]) -> dict[str, pd.Series]:
+    """Accuracy of each run less that of its source's run of the same seed, by experiment.
+
+    Args:
+        used: rows of `summary.csv`, one a run.
+        sources: experiment -> the one that it starts from.
+    """
+    by_seed = {
+        name: rows.set_index("seed")["accuracy"] for name, rows in used.groupby("experiment")
+    }
+    return {
+        name: (by_seed[name] - by_seed[source]).dropna()
+        for name, source in sources.items()
+        if source in by_seed and name in by_seed
+    }
+
+
+def what_it_does(experiment: Experiment, series: Series, grid: Sequence[str] = ()) -> str:
+    """An experiment in a few words: 'trains head (2 epochs); only the first 3 blocks'.
+
+    Args:
+        experiment: of the study.
+        series: its rows.
+        grid: keys that its search varies.
+    """
     phases = []
     for phase in experiment.schedule:
         what, epochs = phase["train"], phase["epochs"]
@@ -108,12 +138,13 @@ def what_it_does(experiment: Experiment, series: Series) -> str:
         phases.append(f"{what} ({epochs} epoch{'' if epochs == 1 else 's'})")
     text = f"trains {', then '.join(phases) or 'nothing'}"
     if experiment.points:
-        text = f"takes the best of {len(experiment.points)} settings on validation images"
+        varied = ", ".join(grid) or "settings"
+        text = f"{text}; the best of {len(experiment.points)} settings of {varied} on validation images"
     if experiment.source:
         text = f"from {experiment.source}: {text}"
     if series.role == SHALLOWER:
         return f"{text}; only the first {series.blocks} blocks"
-    if series.role == PLAIN:
+    if series.role == PLAIN and experiment.method == PLAIN_METHOD:
         return text
     return f"{series.words}; {text}"
 
@@ -124,29 +155,36 @@ def results_table(results: Results) -> str:
     for series in results.series:
         experiment = results.study.experiments[series.experiment]
         seconds = results.training[series.experiment].dropna()
+        raw = results.study.config["experiments"][series.experiment]
+        grid = list(raw.get("grid", {}).get("parameters", ()))
+        change = results.changes.get(series.experiment, pd.Series(dtype=float)) * 100
         values = (
+            mean_text(series.main["accuracy"] * 100, series.main["accuracy_sd"] * 100, 1),
+            mean_text(change.mean(), change.std(), 1, signed=True),
             *(
                 mean_text(series.main[name] * factor, series.main[f"{name}_sd"] * factor, digits)
-                for name, factor, digits in COLUMNS
+                for name, factor, digits in COSTS
             ),
-            mean_text(seconds.mean(), seconds.std(), 0) if experiment.schedule else style.DASH,
+            mean_text(seconds.mean(), seconds.std(), 0 if seconds.mean() >= 9.5 else 1),
             ", ".join(str(seed) for seed in experiment.seeds),
         )
-        rows.append((series.experiment, what_it_does(experiment, series), *values))
+        rows.append((series.experiment, what_it_does(experiment, series, grid), *values))
     said = (
         f"Measured on {results.images}, {results.device}. Means over seeds ± standard deviation, best",
-        "first. Experiments with fewer seeds stand below: means over other seeds do not compare.",
+        "first. Below stand experiments that ran with fewer seeds, to save time: do not rank them with",
+        "those above. The source is what one starts *from*; the difference is of the same seeds.",
         f"GFLOPs and images per second (batch {results.batch}) are relative to the full model's.",
     )
     return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", *said, ""])
 
 
-def mean_text(mean: float, spread: float, digits: int) -> str:
+def mean_text(mean: float, spread: float, digits: int, signed: bool = False) -> str:
     """'91.2 ± 0.4'; a dash where nothing was measured, no spread that rounds to nothing."""
     if pd.isna(mean):
         return style.DASH
     known = pd.notna(spread) and round(spread, digits) > 0
-    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if known else "")
+    text = f"{mean:{'+' if signed else ''}.{digits}f}".replace("-", MINUS)
+    return text + (f" ± {spread:.{digits}f}" if known else "")
 
 
 def with_table(text: str, study: str, table: str) -> str:
