@@ -8,7 +8,16 @@ import pytest
 
 WORKFLOW = Path(__file__).resolve().parents[1] / "workflow"
 LIBRARY = WORKFLOW / "frugalvit"
-LEAVES = {"errors", "files", "provenance", "words", "chance", "busy", "operating_point"}
+LEAVES = {
+    "errors",
+    "files",
+    "checksums",
+    "provenance",
+    "words",
+    "chance",
+    "busy",
+    "operating_point",
+}
 # Room -> rooms that it may import, besides the leaves and itself.
 ARROWS = {
     "jobs": {"devices"},

@@ -148,6 +148,9 @@ def test_a_missing_or_foreign_file_is_a_plain_error(tmp_path):
         Store(tmp_path)
     for name in FILES:
         (tmp_path / name).write_text("x")
+    with pytest.raises(DataError, match=r"report\.json: not readable JSON .*; delete it"):
+        Store(tmp_path).images("train")
+    (tmp_path / "report.json").unlink()
     with pytest.raises(DataError, match="not a store's array"):
         Store(tmp_path).images("train")
 

@@ -6,10 +6,15 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from frugalvit.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def try_hold(file: IO) -> bool:
@@ -89,8 +94,43 @@ def remove_abandoned(path: Path) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """A JSON file's value."""
-    return json.loads(Path(path).read_text())
+    """The value of a JSON file of this project's.
+
+    Raises:
+        DataError: the file is missing or no JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; make it with `snakemake {path}`") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not readable JSON ({error}); delete it and run again") from None
+
+
+def read_csv(path: str | Path, columns: Collection[str] = (), **options: Any) -> "pd.DataFrame":
+    """A CSV file of this project's as a pandas table.
+
+    Args:
+        path: the file.
+        columns: it must have.
+        options: of `pandas.read_csv`.
+
+    Raises:
+        DataError: the file is missing, no CSV, or lacks a column.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, **options)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; make it with `snakemake {path}`") from None
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        raise DataError(f"{path}: not a readable CSV ({error}); delete it and run again") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing; delete it and run again")
+    return table
 
 
 def write_json(path: str | Path, value: Any) -> None:

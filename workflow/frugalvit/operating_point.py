@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from frugalvit.files import read_csv
+
 COLUMNS = [
     "experiment", "run", "seed", "method", "setting", "value", "split", "n", "accuracy",
     "macro_f1", "gflops", "latency_ms", "images_per_s", "mean_depth", "exit_histogram",
@@ -110,5 +112,5 @@ def is_chosen(table: pd.DataFrame) -> pd.Series:
 
 def read_points(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Operating points of several runs as one table with `COLUMNS`; no rows without files."""
-    tables = [pd.read_csv(path) for path in paths]
+    tables = [read_csv(path) for path in paths]
     return pd.concat(tables) if tables else pd.DataFrame(columns=COLUMNS)

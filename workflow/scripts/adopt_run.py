@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+from frugalvit.checksums import check_noted
+from frugalvit.errors import WeightsError
 from frugalvit.files import atomic_path, read_json, write_json
 from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):
     source, run = Path(snakemake.input[0]).parent, snakemake.params.run
+    check_noted(source / "weights.safetensors", WeightsError)
     for name in ("weights.safetensors", "history.csv"):
         with atomic_path(Path(snakemake.output.weights).with_name(name)) as temporary:
             shutil.copyfile(source / name, temporary)

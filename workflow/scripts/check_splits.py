@@ -1,15 +1,15 @@
 """Divide a store's images into splits, and say what may be wrong with the division."""
 
-import json
 import logging
 from pathlib import Path
 
+from frugalvit.checksums import note
 from frugalvit.data.checks import check, checks_table, raise_errors
 from frugalvit.data.seen import View
 from frugalvit.data.splits import assign, require_classes
 from frugalvit.data.store import Store
 from frugalvit.data.thumbnails import sample_images
-from frugalvit.files import write_csv, write_json
+from frugalvit.files import read_json, write_csv, write_json
 from frugalvit.jobs.run import run_job
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def main(snakemake):
     store = Store(Path(snakemake.input[0]).parent)
-    prepared = json.loads((store.folder / "report.json").read_text())
+    prepared = read_json(store.folder / "report.json")
     splits = snakemake.params.splits
     require_classes(store.index)
     assignments = assign(store.index, splits)
@@ -34,7 +34,7 @@ def main(snakemake):
     write_csv(snakemake.output.assignments, assignments)
     write_csv(snakemake.output.samples, sample_images(store, assignments))
     write_csv(snakemake.output.checks, checks_table(report, prepared["skipped"]))
-    write_json(snakemake.output.report, report)
+    write_json(snakemake.output.report, report | note(snakemake.output.assignments))
 
 
 if __name__ == "__main__":

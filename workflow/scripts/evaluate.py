@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.data.store import Store, read_index
+from frugalvit.data.assignments import read_assignments
+from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.files import write_csv, write_json
@@ -22,7 +23,7 @@ def main(snakemake):
         run = TestedRun(
             experiment=settings["experiment"],
             store=store,
-            assignments=read_index(files.assignments[place]),
+            assignments=read_assignments(files.assignments[place], store),
             model=model.eval(),
             card=card,
             fabric=make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"]),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from frugalvit.checksums import note
 from frugalvit.data.feature_files import rows_that_train
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import device_name, make_fabric
@@ -47,6 +48,7 @@ def main(snakemake):
             "seconds": round(time.perf_counter() - started, 2),
             "device": device_name(fabric.device),
             "environment": environment(),
+            **note(*files.values()),
         },
     )
 

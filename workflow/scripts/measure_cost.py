@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from frugalvit.data.store import Store, read_index
+from frugalvit.data.assignments import read_assignments
+from frugalvit.data.store import Store
 from frugalvit.evaluation.timed_points import with_times
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
@@ -11,10 +12,13 @@ from frugalvit.methods.sitting import Sitting
 
 def main(snakemake):
     params, files = snakemake.params, snakemake.input
+    store = Store(Path(files.store[0]).parent)
     sitting = Sitting(
-        Store(Path(files.store[0]).parent),
+        store,
         base=Path(files.base[0]).parent,
-        assignments={Path(path).parent.name: read_index(path) for path in files.assignments},
+        assignments={
+            Path(path).parent.name: read_assignments(path, store) for path in files.assignments
+        },
         gpus=snakemake.resources.gpu,
         threads=min(snakemake.threads, params.threads),
         **params.evaluation,

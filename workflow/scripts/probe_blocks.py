@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from frugalvit.data.assignments import read_assignments
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.feature_files import read_features
-from frugalvit.data.store import Store, read_index
+from frugalvit.data.store import Store
 from frugalvit.evaluation.probes import probe_blocks
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
@@ -13,7 +14,7 @@ from frugalvit.models.base import load_card
 
 def main(snakemake):
     store = Store(Path(snakemake.input.store[0]).parent)
-    assignments = read_index(snakemake.input.assignments)
+    assignments = read_assignments(snakemake.input.assignments, store)
     card = load_card(Path(snakemake.input.base[0]).parent)
     blocks = list(range(1, card["architecture"]["num_layers"] + 1))
     features, labels = {}, {}

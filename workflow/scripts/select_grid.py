@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from frugalvit.files import write_csv, write_json
+from frugalvit.files import read_csv, write_csv, write_json
 from frugalvit.jobs.run import run_job
 from frugalvit.training.search import kept_epoch, select_point
 
@@ -13,7 +11,7 @@ def main(snakemake):
     search = snakemake.params.search
     runs = []
     for run, path in zip(search["runs"], snakemake.input):
-        history = pd.read_csv(path)
+        history = read_csv(path)
         runs.append(run | kept_epoch(history, run["keep"]))
     point, table = select_point(search["points"], runs)
     write_csv(snakemake.output.table, table)

@@ -3,11 +3,9 @@
 import logging
 from pathlib import Path
 
-import pandas as pd
-
 from frugalvit.evaluation.shortfalls import shortfalls
 from frugalvit.evaluation.summary import metrics_table, summarize
-from frugalvit.files import read_json, write_csv
+from frugalvit.files import read_csv, read_json, write_csv
 from frugalvit.jobs.run import run_job
 from frugalvit.methods.registry import method
 from frugalvit.operating_point import read_points
@@ -18,7 +16,7 @@ log = logging.getLogger(__name__)
 def main(snakemake):
     params, files = snakemake.params, snakemake.input
     choices = {Path(path).stem: read_json(path)["point"] for path in files.choices}
-    costs = {Path(path).parent.name: pd.read_csv(path) for path in files.costs}
+    costs = {Path(path).parent.name: read_csv(path) for path in files.costs}
     rows = zip(params.runs, files.metrics, files.cards)
     runs = [(run, read_json(metrics), read_json(card)) for run, metrics, card in rows]
     points = read_points(files.points)
@@ -41,7 +39,8 @@ def main(snakemake):
 
 
 def read_predictions(path):
-    return pd.read_csv(path, usecols=["id", "split", "label", "predicted"], dtype={"id": str})
+    columns = ["id", "split", "label", "predicted"]
+    return read_csv(path, columns, usecols=lambda name: name in columns, dtype={"id": str})
 
 
 if __name__ == "__main__":

@@ -163,6 +163,9 @@ def batches(items: Items, order: Sequence[list[int]] | int, *, workers: int = 0)
     """Batches of a set: those of `order`, or all in order where it is a batch size."""
     if isinstance(order, int):
         order = batch_order(len(items), order)
+    if isinstance(items, ImageSet):
+        # Here, for each of the loader's processes would read the arrays anew.
+        items.store.check(items.splits)
     return DataLoader(items, batch_sampler=order, collate_fn=_as_it_is, num_workers=workers)
 
 

@@ -17,10 +17,11 @@ from frugalvit.data.arrays import (
 from frugalvit.data.items import SPLITS, Item
 from frugalvit.data.sources.listing import list_items
 from frugalvit.data.store import COLUMNS
+from frugalvit.checksums import KEY, note
 from frugalvit.errors import DataError
 from frugalvit.files import (
     atomic_path,
-    write_csv,
+    sha256_file,
     write_json,
 )
 
@@ -67,6 +68,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         (folder / "index.csv").unlink(missing_ok=True)
     rows = [row for split in SPLITS for row in _index_rows(split, pairs)]
     index = pd.DataFrame(rows, columns=COLUMNS)
+    noted = note(*(folder / f"{split}.npy" for split in SPLITS))
     report = {
         "images": {split: int((index.split == split).sum()) for split in SPLITS},
         "image_size": square.crop,
@@ -81,9 +83,12 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         ],
         "stretch": square.stretch,
         "annotations": listing.annotations.record() if listing.annotations else None,
+        **noted,
     }
-    write_json(folder / "report.json", report)
-    write_csv(folder / "index.csv", index)
+    with atomic_path(folder / "index.csv") as table:
+        index.to_csv(table, index=False)
+        noted[KEY]["index.csv"] = sha256_file(table)
+        write_json(folder / "report.json", report)
     return report
 
 

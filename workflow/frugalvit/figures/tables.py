@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from frugalvit.checksums import check_noted
 from frugalvit.errors import DataError
 from frugalvit.figures.style import DASH
 from frugalvit.words import SPLIT_NAMES
@@ -36,6 +37,7 @@ def read_table(
     Raises:
         DataError: the file is missing, unreadable, lacks a column or (unless allowed) has no rows.
     """
+    check_noted(path)
     try:
         # A class may be called "None" or "1", so pandas must not guess.
         table = pd.read_csv(

@@ -25,6 +25,7 @@ from frugalvit.evaluation.timed_points import (
     sample_ids,
 )
 from frugalvit.evaluation.timing import measure_points
+from frugalvit.files import read_csv
 from frugalvit.methods.method import PLAIN
 from frugalvit.methods.registry import part
 from frugalvit.methods.trained import load_run
@@ -92,7 +93,7 @@ class Sitting:
             folder: of the run.
         """
         model, card = load_run(folder)
-        points = pd.read_csv(folder / "untimed_points.csv")
+        points = read_csv(folder / "untimed_points.csv")
         timed = part(run["method"], "points").timed
         adapted = timed(model.eval(), points_of(points), run["evaluation"], folder)
         own = {FULL: backbone_of(model), **adapted}

@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from frugalvit.checksums import check_noted
+from frugalvit.errors import WeightsError
 from frugalvit.files import read_json
 from frugalvit.methods import registry
 from frugalvit.models.backbone import architecture_of, backbone_of, build
@@ -42,12 +44,19 @@ def start_run(settings: dict, base: Path, source: Path | None, num_classes: int)
 
 
 def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
-    """A trained run's model, and its card."""
+    """A trained run's model, and its card.
+
+    Raises:
+        DataError: there is no card, or a broken one.
+        WeightsError: the weights are not those that were written, or not the model's.
+    """
     card = read_json(folder / "card.json")
     architecture = card["architecture"]
     backbone = build(architecture, architecture["num_classes"], dropout=dropout)
     model = registry.part(card["method"], "model").restore(backbone, card)
-    load_into(model, folder / "weights.safetensors")
+    weights = folder / "weights.safetensors"
+    check_noted(weights, WeightsError)
+    load_into(model, weights)
     return model, card
 
 

@@ -19,6 +19,7 @@ from torchvision.models import VisionTransformer
 from frugalvit.data.batches import ImageSet, batch_order, batches
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
+from frugalvit.errors import WeightsError
 from frugalvit.files import atomic_path
 from frugalvit.jobs.progress import Progress
 from frugalvit.models.backbone import (
@@ -98,6 +99,9 @@ def extract_to_file(
         rows: positions in the sets that are computed; all where None. With none of them the file has
             no rows.
         shown: counts an image of each view.
+
+    Raises:
+        WeightsError: the model gives values that are not finite.
     """
     chosen = np.arange(len(sets[0])) if rows is None else np.asarray(rows, dtype=np.int64)
     blocks, dim = len(model.encoder.layers), model.hidden_dim
@@ -114,6 +118,12 @@ def extract_to_file(
             for batch, (pixels, _) in zip(order, loader, strict=True):
                 with fabric.autocast():
                     class_tokens, patch_means = forward_intermediates(model, pixels)
+                if not bool((class_tokens.isfinite() & patch_means.isfinite()).all()):
+                    raise WeightsError(
+                        f"{path}: the base gives values that are not finite for image "
+                        f"{images.ids[batch[0]]} or those after it: correct base.mean, base.std or the "
+                        "base's weights"
+                    )
                 features[batch, view, :, CLASS_TOKEN] = class_tokens.float().cpu()
                 features[batch, view, :, PATCH_MEAN] = patch_means.float().cpu()
                 if shown:

@@ -1,6 +1,5 @@
 """A run on disk: trained from its inputs, reused from a twin, loaded again."""
 
-import hashlib
 import logging
 import shutil
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from frugalvit.data.store import Store, read_index
+from frugalvit.checksums import check_noted, noted
+from frugalvit.data.assignments import read_assignments
+from frugalvit.data.store import Store
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.devices.fabric import Fabric, device_name, peak_memory_mb, precision_of
-from frugalvit.errors import within
+from frugalvit.errors import WeightsError, within
 from frugalvit.files import atomic_path, read_json, sha256_file, write_csv, write_json
 from frugalvit.models.base import load_card
 from frugalvit.models.weights.tensors import save
@@ -60,6 +61,7 @@ def read_choice(path: str | Path, seed: int) -> Choice:
 
 def reuse_run(twin: Path, folder: Path, run: str) -> None:
     """Copy a search run that had the winner's settings and this seed: it need not train twice."""
+    check_noted(twin / FILES[0], WeightsError)
     for name in FILES[:1] + FILES[2:]:
         with atomic_path(folder / name) as temporary:
             shutil.copyfile(twin / name, temporary)
@@ -137,13 +139,14 @@ def train_run(
 
 def _data(settings: dict, files: RunFiles, boxed: bool, batch_size: int, workers: int) -> RunData:
     """The run's images and cached features."""
-    assignments = read_index(files.assignments)
+    store = Store(files.store)
+    assignments = read_assignments(files.assignments, store)
     ids = {
         split: assignments.loc[assignments["split"] == split, "id"].tolist()
         for split in ("train", "valid")
     }
     return RunData(
-        store=Store(files.store),
+        store=store,
         train_ids=ids["train"],
         valid_ids=ids["valid"],
         preprocessing=load_card(files.base)["preprocessing"],
@@ -179,7 +182,7 @@ def _stamp(
         code=code,
         batch_size=data.batch_size,
         base=[base["architecture"], base["preprocessing"]],
-        pixels=hashlib.sha256(data.store.images("train")[:1].tobytes()).hexdigest(),
+        pixels=[noted(data.store.folder / f"{split}.npy") for split in ("train", "valid")],
         precision=precision_of(fabric),
         # Each process draws its own: with another number of them other numbers would follow.
         processes=fabric.world_size if draws else 1,

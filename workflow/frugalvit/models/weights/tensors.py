@@ -110,7 +110,7 @@ def load_into(model: nn.Module, path: str | Path) -> None:
     """Load a file that `save` wrote into `model`; a file without head leaves the model's as it is.
 
     Raises:
-        WeightsError: the file is unreadable, or its tensors are not the model's.
+        WeightsError: the file is unreadable, its tensors are not the model's, or not finite.
     """
     state = read_tensors(path)
     own = model.state_dict()
@@ -124,6 +124,11 @@ def load_into(model: nn.Module, path: str | Path) -> None:
             f"{path}: {len(differing)} tensors are not those of the model "
             f"({', '.join(sorted(differing)[:3])}): it was made for another architecture"
         )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise WeightsError(
+                f"{path}: {name} holds values that are not finite; delete the file and run again"
+            )
     model.load_state_dict(state, strict=False)
 
 
