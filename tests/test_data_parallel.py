@@ -122,6 +122,20 @@ def _speak_and_fail(fabric, folder):
     raise TrainingError("lr: too high")
 
 
+@pytest.mark.parametrize("wait", ["sleep", "barrier"])
+def test_a_killed_process_is_one_line(wait):
+    with pytest.raises(TrainingError, match=r"a training process was killed \((SIGKILL|its peers)"):
+        launch(make_fabric(0, 2, cpu_processes=2), _killed, wait)
+
+
+def _killed(fabric, wait):
+    if fabric.global_rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wait == "sleep":
+        time.sleep(60)
+    fabric.barrier()
+
+
 def test_two_processes_go_on_where_one_was_killed(study, trained, tmp_path):
     settings, files = cases()["plain"], files_of(study, tmp_path)
     launch(make_fabric(0, 2, cpu_processes=2), _stop_after_two_epochs, settings, files)

@@ -27,7 +27,10 @@ class Server(ThreadingHTTPServer):
         self.content = CONTENT
         self.etag = '"one"'
         self.ranges = True
-        self.faults = []  # per request: ("status", n) or ("cut", bytes sent before the line breaks)
+        # Per request: ("status", n), ("cut", bytes sent before the line breaks), ("stall", as many
+        # before nothing more comes) or ("lie", by how many bytes the length that it tells is too short).
+        self.faults = []
+        self.stalled = threading.Event()  # set: no longer
         self.requests = []
 
     @property
@@ -56,12 +59,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
-        self.send_header("Content-Length", str(total - start))
+        short = amount if fault == "lie" else 0
+        self.send_header("Content-Length", str(total - start - short))
         if server.etag:
             self.send_header("ETag", server.etag)
         self.end_headers()
-        end = start + amount if fault == "cut" else total
+        end = start + amount if fault in ("cut", "stall") else total
         self.wfile.write(server.content[start:end])
+        if fault == "stall":
+            self.wfile.flush()
+            server.stalled.wait(60)
 
     def log_message(self, *_):
         pass
@@ -74,6 +81,7 @@ def server(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
+    server.stalled.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -91,6 +99,41 @@ def test_a_broken_download_continues_where_it_stopped(server, tmp_path):
     assert len(server.requests) == 2
     assert server.requests[1]["Range"] == "bytes=300000-"
     assert server.requests[1]["If-Range"] == '"one"'
+
+
+def test_a_server_that_stalls_is_left_and_asked_for_the_rest(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "TIMEOUT", (30, 2.0))
+    server.faults = [("stall", 300_000)]
+    path = fetch_file("data.bin", server.url, tmp_path, sha256=SHA256)
+    assert path.read_bytes() == CONTENT
+    assert "Range" in server.requests[-1]
+    server.faults = [("stall", 1000)]
+    with pytest.raises(DataError, match=r"failed 1 times \(.*bytes so far\); run again") as error:
+        fetch_file("data.bin", server.url, tmp_path / "other", sha256=SHA256, retries=0)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "other" / "data.bin").exists()
+
+
+def test_a_server_that_lies_about_the_length(server, tmp_path):
+    server.faults = [("lie", 1000)]
+    with pytest.raises(
+        DataError, match=r"its sha256 is .*; the file was deleted, check the address"
+    ):
+        fetch_file("data.bin", server.url, tmp_path, sha256=SHA256)
+    assert names(tmp_path) == []
+    assert fetch_file("data.bin", server.url, tmp_path, sha256=SHA256).read_bytes() == CONTENT
+
+
+def test_a_page_in_place_of_the_file(server, tmp_path):
+    server.content = b"<!DOCTYPE html><title>Log in</title>" * 50
+    with pytest.raises(DataError, match=r"its sha256 is .*; the file was deleted"):
+        fetch_file("data.bin", server.url, tmp_path, sha256=SHA256)
+    assert names(tmp_path) == []
+    archive = fetch_file("photos.zip", server.url, tmp_path)  # nobody told its checksum
+    with pytest.raises(DataError) as error:
+        extract_archive(archive, tmp_path / "photos")
+    assert str(error.value).startswith(f"{archive}: ")
+    assert names(tmp_path) == ["photos.zip"]
 
 
 def test_a_later_call_continues_what_an_earlier_one_left(server, tmp_path):

@@ -1,9 +1,26 @@
 """Errors that are the user's to mend: each is one line that names the key or file and the remedy."""
 
+import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# What keeps a file from being written, and what to do about it.
+_STORAGE = {
+    errno.ENOSPC: "no space is left on the disk; free some",
+    errno.EDQUOT: "your quota on the disk is used up; free some space",
+    errno.EFBIG: "larger than a file may be (ulimit -f, or the file system); raise the limit",
+    errno.EROFS: "the file system is read-only; make it writable",
+    errno.EACCES: "permission denied; allow it",
+    errno.EPERM: "not permitted; allow it",
+    errno.EIO: "the disk reports an error; check it",
+}
+# As torch, numpy and CUDA's libraries say it.
+_NO_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|unable to allocate|_ALLOC_FAILED",
+    re.IGNORECASE,
+)
 LONGEST = 2000  # characters of a message; a longer one loses its middle
 
 
@@ -31,6 +48,49 @@ class WeightsError(FrugalError):
 
 class TrainingError(FrugalError):
     """Training cannot go on with these settings; the message names the setting to change."""
+
+
+class StorageError(FrugalError):
+    """A file cannot be written where it belongs; the message names the file and what to do."""
+
+
+def storage_problem(error: BaseException) -> str | None:
+    """Why the system let nobody write (or read) a file, and what to do; None for any other error."""
+    if isinstance(error, OSError):
+        return _STORAGE.get(error.errno or 0)
+    if number := re.search(r"\(os error (\d+)\)", str(error)):  # of safetensors, which is Rust
+        return _STORAGE.get(int(number[1]))
+    # torch raises an error of its own over the one that a file raised.
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        return storage_problem(error.__context__)
+    return None
+
+
+def memory_problem(error: BaseException) -> str | None:
+    """The first sentence of an error that says that memory ran out; None for any other error."""
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
+    ):
+        lines = str(error).strip().splitlines()
+        return re.split(r"(?<=\w)\. ", lines[-1])[0] if lines else type(error).__name__
+    return None
+
+
+@contextmanager
+def sized_by(*keys: str) -> Iterator[None]:
+    """Name the keys that set how much is computed at once, where memory runs out inside.
+
+    Raises:
+        TrainingError: it did.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if problem := memory_problem(error):
+            raise TrainingError(
+                f"{keys[0]}: out of memory in a batch ({problem}); lower {' or '.join(keys)}"
+            ) from error
+        raise
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from frugalvit.errors import DataError
+from frugalvit.errors import DataError, FrugalError, StorageError, storage_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,26 +35,75 @@ def release(file: IO) -> None:
     fcntl.flock(file, fcntl.LOCK_UN)
 
 
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+?)(\.[a-z0-9_]{8}(\.unpacking|\.\w+)?|\.lock)|(?P<part>.+)\.part(\.json)?"
+)
+
+
+def real_path(path: str | Path) -> Path:
+    """The file that a temporary or a lock file beside it is for; any other path as it is."""
+    path = Path(path)
+    found = _TEMPORARY.fullmatch(path.name)
+    return path.with_name(found["name"] or found["part"]) if found else path
+
+
+@contextmanager
+def writing(path: str | Path, temporary: Path | None = None) -> Iterator[None]:
+    """Say in one line that `path` cannot be written, where the disk is full, read-only or closed.
+
+    Args:
+        path: what the message names.
+        temporary: what is written in its place; an error that names another file passes.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        yield
+    except FrugalError:
+        raise
+    except Exception as error:
+        problem = storage_problem(error)
+        named = {str(name) for name in _files_of(error)}
+        if not problem or (temporary and named and str(temporary) not in named):
+            raise
+        raise StorageError(f"{path}: cannot be written: {problem} and run again") from error
+
+
+def _files_of(error: Exception) -> list[Any]:
+    """Files that an error of the system names."""
+    names = (error.filename, error.filename2) if isinstance(error, OSError) else ()
+    return [name for name in names if name is not None]
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` that replaces it (fsync, rename) if the block succeeds.
 
     What killed processes left of the same file goes first: it may be large.
+
+    Raises:
+        StorageError: the disk is full, read-only or closed to us; nothing is left behind.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(path)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+        )
     temporary = Path(name)
     # Held while it is written, so that another writer of the same file does not take it for abandoned.
     with os.fdopen(handle, "r+b") as held:
         _hold(held, temporary)
         try:
-            yield temporary
-            temporary.chmod(0o644)
-            put_in_place(temporary, path)
+            with writing(path, temporary):
+                yield temporary
+                temporary.chmod(0o644)
+                put_in_place(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _hold(file: IO, path: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path
 
-from frugalvit.errors import DataError
+from frugalvit.errors import DataError, StorageError, storage_problem
 from frugalvit.jobs.lock import exclusive
 
 log = logging.getLogger(__name__)
@@ -153,6 +153,10 @@ def _unpack_whole(path: Path, folder: Path, guard: _Guard) -> None:
                 "the archive was not unpacked"
             ) from None
         except _BROKEN as error:
+            if problem := storage_problem(error):
+                raise StorageError(
+                    f"{folder}: {path} cannot be unpacked: {problem} and run again"
+                ) from error
             if isinstance(error, OSError) and error.errno:
                 raise DataError(f"{path}: cannot be unpacked into {folder} ({error})") from error
             reason = " ".join(str(error).split()) or type(error).__name__

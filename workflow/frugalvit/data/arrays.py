@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from frugalvit.data.decode import Decoded, box_in_square, decode_array, decode_i
 from frugalvit.data.items import Box, Item
 from frugalvit.data.tones import Stretch
 from frugalvit.errors import DataError
+from frugalvit.files import writing
 from frugalvit.jobs.parent import end_with_parent
 from frugalvit.jobs.progress import Progress
 
@@ -49,10 +51,37 @@ class Outcome:
 
 def create_array(path: Path, count: int, side: int) -> None:
     """Create a `.npy` file of zeros, uint8 `[count, side, side, 3]`, that takes no space yet."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+    create_file(path, (count, side, side, 3), np.dtype(np.uint8))
+
+
+def create_file(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Create a `.npy` file of zeros that takes no space yet; returns where its values begin.
+
+    To be written to, not mapped: a process that writes to a map of a full disk is ended by a signal.
+    """
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + count * side * side * 3)
+        start = file.tell()
+        file.truncate(start + math.prod(shape) * dtype.itemsize)
+    return start
+
+
+def reserve(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    """As `create_file`, with its room on disk taken, so that it can be mapped and written to.
+
+    Raises:
+        StorageError: there is not so much room.
+    """
+    with writing(path):
+        start = create_file(path, shape, dtype)
+        if hasattr(os, "posix_fallocate"):  # macOS has none
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), start, max(1, path.stat().st_size - start))
 
 
 def decode_into(
@@ -71,7 +100,8 @@ def decode_into(
         One outcome an item, in order.
 
     Raises:
-        DataError: an array cannot be written, or a worker was killed (most often for memory).
+        DataError: a worker was killed (most often for memory).
+        OSError: an array cannot be written; the error names it.
     """
     outcomes: dict[int, list[Outcome]] = {}  # of each task, by its first item's position
     tasks = list(_tasks(arrays, items, square))
@@ -161,7 +191,8 @@ def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:
                 box = _moved_box(item, decoded, task.square)
                 outcomes.append(Outcome(sha256, box, low=decoded.low, high=decoded.high))
     except OSError as error:
-        raise DataError(f"{task.array}: cannot be written ({error.strerror})") from error
+        # An error of writing names no file, and another array's writer would take it for its own.
+        raise OSError(error.errno, error.strerror, str(task.array)) from error
     return task.position, outcomes
 
 

@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from frugalvit.errors import DataError
+from frugalvit.errors import DataError, storage_problem
 from frugalvit.files import (
     atomic_path,
     put_in_place,
     write_json,
+    writing,
 )
 from frugalvit.jobs.lock import exclusive
 from frugalvit.jobs.progress import Progress
@@ -102,6 +103,7 @@ def fetch_file(
     Raises:
         AbsentError: the address has no such file.
         DataError: the file is nowhere to be had, or its checksum is wrong.
+        StorageError: it cannot be written.
     """
     if Path(name).name != name or name in {"", ".", ".."}:
         raise DataError(f"{name!r} is not a plain file name: leave folders out of it")
@@ -206,7 +208,8 @@ def _download(
     part = _Part(target.with_name(f"{target.name}.part"))
     for attempt in range(retries + 1):
         try:
-            continued = _receive(url, part, target.name, progress)
+            with writing(target):
+                continued = _receive(url, part, target.name, progress)
             problem = checksum_problem(part.path, sha256, md5)
             if problem is None:
                 put_in_place(part.path, target)
@@ -256,7 +259,9 @@ def _receive(url: str, part: _Part, name: str, progress: bool) -> bool:
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _TransientError(f"{type(error).__name__}, {part.size()} bytes so far") from error
     except OSError as error:
-        raise DataError(f"{part.path}: cannot be written ({error.strerror})") from error
+        if storage_problem(error):
+            raise  # of the disk
+        raise _TransientError(f"{error.strerror}, {part.size()} bytes so far") from error
 
 
 def _append(response: requests.Response, part: _Part, name: str, progress: bool) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frugalvit.data.batches import ImageSet
 from frugalvit.checksums import check_noted
 from frugalvit.data.assignments import read_assignments
+from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store, map_array
 from frugalvit.errors import DataError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from frugalvit.checksums import KEY, note
 from frugalvit.data.annotations import judge
 from frugalvit.data.arrays import (
     Outcome,
@@ -17,12 +18,12 @@ from frugalvit.data.arrays import (
 from frugalvit.data.items import SPLITS, Item
 from frugalvit.data.sources.listing import list_items
 from frugalvit.data.store import COLUMNS
-from frugalvit.checksums import KEY, note
 from frugalvit.errors import DataError
 from frugalvit.files import (
     atomic_path,
     sha256_file,
     write_json,
+    writing,
 )
 
 
@@ -53,7 +54,8 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
             split: stack.enter_context(atomic_path(folder / f"{split}.npy")) for split in SPLITS
         }
         for split, path in arrays.items():
-            create_array(path, sum(item.split == split for item in listing.items), square.crop)
+            with writing(folder / f"{split}.npy"):
+                create_array(path, sum(item.split == split for item in listing.items), square.crop)
         outcomes = decode_into(arrays, listing.items, square, workers, f"decode {dataset['name']}")
         pairs = list(zip(listing.items, outcomes, strict=True))
         failures = [{"file": item.file, "error": out.error} for item, out in pairs if out.error]
@@ -63,7 +65,8 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         for split, path in arrays.items():
             good = np.array([not out.error for item, out in pairs if item.split == split], bool)
             if not good.all():
-                keep_rows(path, good)
+                with writing(folder / f"{split}.npy"):
+                    keep_rows(path, good)
         # An earlier store must not be opened with some of the new arrays.
         (folder / "index.csv").unlink(missing_ok=True)
     rows = [row for split in SPLITS for row in _index_rows(split, pairs)]

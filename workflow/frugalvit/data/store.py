@@ -30,7 +30,9 @@ def read_index(path: str | Path) -> pd.DataFrame:
     try:
         table = table.astype({"label": int})
     except ValueError as error:
-        raise DataError(f"{path}: a label is no number ({error}); delete it and run again") from None
+        raise DataError(
+            f"{path}: a label is no number ({error}); delete it and run again"
+        ) from None
     twice = table.loc[table["id"].duplicated(), "id"]
     if len(twice):
         raise DataError(f"{path}: the id {twice.iloc[0]} stands twice; delete it and run again")

@@ -9,6 +9,7 @@ from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
+from frugalvit.errors import sized_by
 from frugalvit.jobs.progress import Progress
 from frugalvit.models.heads import feature_blocks, grid_blocks, on_features
 
@@ -33,7 +34,8 @@ def predict(
     loader = fabric.setup_dataloaders(batches(images, batch_size, workers=workers))
     logits = []
     for pixels, _ in loader:
-        logits.append(module(pixels).float().cpu())
+        with sized_by("evaluation.batch_size"):
+            logits.append(module(pixels).float().cpu())
         shown.advance(len(pixels))
     return torch.cat(logits)
 

@@ -13,11 +13,11 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from frugalvit.files import try_hold
+from frugalvit.files import try_hold, writing
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,9 @@ def exclusive(path: str | Path, what: str, note: str = "") -> Iterator[str | Non
     """
     file, waited = _acquire(Path(path), what)
     try:
-        json.dump({"pid": os.getpid(), "host": platform.node(), "note": note}, file)
-        file.flush()
+        mine = {"pid": os.getpid(), "host": platform.node(), "note": note}
+        with suppress(OSError):  # on a full disk nobody is told who holds it, but it is held
+            os.write(file.fileno(), json.dumps(mine).encode())
         yield waited
     finally:
         # Before it is let go of: whoever opened it meanwhile sees that its file is no longer there.
@@ -77,7 +78,8 @@ def alone(job: Any, script: str) -> Iterator[bool]:
 def _acquire(path: Path, what: str) -> tuple[IO, str | None]:
     waited, told = None, -REMIND
     while True:
-        file = path.open("a+")
+        with writing(what):
+            file = path.open("a+")
         try:
             held = try_hold(file)
         except OSError as error:

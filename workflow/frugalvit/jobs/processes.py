@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import re
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from frugalvit import errors
 from frugalvit.devices.fabric import Fabric
 from frugalvit.files import read_json, write_json
 from frugalvit.jobs.parent import end_with_parent
-from frugalvit.jobs.run import start_log
+from frugalvit.jobs.run import mistake, start_log
 
 
 def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) -> None:
@@ -26,8 +27,8 @@ def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) 
     all end.
 
     Raises:
-        FrugalError: as the function raised it.
-        RuntimeError: a process was killed, or failed in another way; its traceback is the message.
+        FrugalError: as the function raised it, or a process was killed.
+        RuntimeError: a process failed in another way; its traceback is the message.
     """
     if fabric.world_size == 1:
         function(fabric, *arguments, **options)
@@ -45,6 +46,14 @@ def launch(fabric: Fabric, function: Callable, *arguments: Any, **options: Any) 
             for failure in sorted(failures.glob("*.json")):
                 kind, message = read_json(failure)
                 raise getattr(errors, kind)(message) from None
+            # Who waits for a process that was killed may be heard before the killed one is noticed.
+            signal = getattr(error, "signal_name", None)
+            if signal or re.search(r"Connection (closed|reset) by peer", str(error)):
+                raise errors.TrainingError(
+                    f"a training process was killed ({signal or 'its peers lost it'}), most often for "
+                    "want of memory: lower training.batch_size, or free memory and run again; it goes "
+                    "on from its last epoch"
+                ) from None
             raise RuntimeError(f"a training process failed: {error}") from None
 
 
@@ -69,10 +78,13 @@ def _process(
         logging.disable(logging.WARNING)
     try:
         call(fabric)
-    except errors.FrugalError as error:
+    except Exception as error:
+        told = mistake(error)
+        if told is None:
+            raise
         # An exception reaches the parent as text alone. The first to end has the others ended, in
         # the midst of writing perhaps.
-        write_json(failures / f"{fabric.global_rank}.json", [type(error).__name__, str(error)])
+        write_json(failures / f"{fabric.global_rank}.json", [type(told).__name__, str(told)])
         raise
 
 

@@ -15,6 +15,7 @@ from frugalvit.busy import load_text
 from frugalvit.data.batches import ImageSet
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric, make_fabric, precision_of
+from frugalvit.errors import sized_by
 from frugalvit.evaluation.cost import LARGE_BATCH
 from frugalvit.evaluation.timed_points import (
     TimedRun,
@@ -107,7 +108,8 @@ class Sitting:
         device = next(iter(self._fabrics.values())).device
         how = (self.batch_sizes, self.threads, self.seconds, device)
         log.info("%d networks and operating points take turns", len(self._models))
-        self._rows = measure_points(self._models, self._images, *how)
+        with sized_by("evaluation.throughput_batch"):
+            self._rows = measure_points(self._models, self._images, *how)
         said = load_text([row["busy_cores"] for row in self._rows])
         if said:
             log.warning("%s", said)

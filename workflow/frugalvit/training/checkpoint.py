@@ -29,8 +29,9 @@ class Checkpoint:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint: a kill at any moment leaves the old one or the new one."""
-        with atomic_path(self.path) as temporary:
-            torch.save({"stamp": self.stamp, **state}, temporary)
+        # Through a file of Python's, whose error tells why nothing can be written.
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+            torch.save({"stamp": self.stamp, **state}, file)
 
     def load(self) -> dict[str, Any] | None:
         """The saved state, or None; one that is broken or of other settings is discarded."""

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 from torchvision.models import VisionTransformer
 
+from frugalvit.data.arrays import create_file
 from frugalvit.data.batches import ImageSet, batch_order, batches
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
-from frugalvit.errors import WeightsError
+from frugalvit.errors import WeightsError, sized_by
 from frugalvit.files import atomic_path
 from frugalvit.jobs.progress import Progress
 from frugalvit.models.backbone import (
@@ -111,24 +111,37 @@ def extract_to_file(
         if not shape[0]:
             np.save(temporary.with_suffix(".npy"), np.empty(shape, np.float32))
             return
-        features = open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        start = create_file(temporary, shape, np.dtype(np.float32))
         model.eval()
-        for view, images in enumerate(sets):
-            loader = fabric.setup_dataloaders(batches(images, order))
-            for batch, (pixels, _) in zip(order, loader, strict=True):
-                with fabric.autocast():
-                    class_tokens, patch_means = forward_intermediates(model, pixels)
-                if not bool((class_tokens.isfinite() & patch_means.isfinite()).all()):
-                    raise WeightsError(
-                        f"{path}: the base gives values that are not finite for image "
-                        f"{images.ids[batch[0]]} or those after it: correct base.mean, base.std or the "
-                        "base's weights"
-                    )
-                features[batch, view, :, CLASS_TOKEN] = class_tokens.float().cpu()
-                features[batch, view, :, PATCH_MEAN] = patch_means.float().cpu()
-                if shown:
-                    shown.advance(len(batch))
-        features.flush()
+        with temporary.open("r+b") as file:
+            for view, images in enumerate(sets):
+                loader = fabric.setup_dataloaders(batches(images, order))
+                for batch, (pixels, _) in zip(order, loader, strict=True):
+                    values = _values(fabric, model, pixels, [images.ids[row] for row in batch])
+                    for row, own in zip(batch, values, strict=True):
+                        file.seek(start + (row * len(sets) + view) * own.nbytes)
+                        file.write(own.data)
+                    if shown:
+                        shown.advance(len(batch))
+
+
+def _values(
+    fabric: Fabric, model: VisionTransformer, pixels: Tensor, ids: Sequence[str]
+) -> np.ndarray:
+    """Features of a batch in one view, float32 `[batch, blocks, 2, dim]`."""
+    with fabric.autocast(), sized_by("evaluation.batch_size"):
+        class_tokens, patch_means = forward_intermediates(model, pixels)
+    count, blocks, dim = class_tokens.shape
+    values = np.empty((count, blocks, 2, dim), np.float32)
+    values[:, :, CLASS_TOKEN] = class_tokens.float().cpu()
+    values[:, :, PATCH_MEAN] = patch_means.float().cpu()
+    finite = np.isfinite(values).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise WeightsError(
+            f"base: its features of image {ids[int(finite.argmin())]} are not finite; correct "
+            "base.mean, base.std or the weights"
+        )
+    return values
 
 
 @torch.inference_mode()

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import nn
 
+from frugalvit.data.arrays import reserve
 from frugalvit.data.batches import FeatureSet, ImageSet, Items, StateSet, mix_seed
 from frugalvit.data.feature_files import read_features
 from frugalvit.data.store import Store
@@ -210,7 +210,7 @@ def _make_grids(
     paths = [folder / f"{split}-{block}.npy" for block in grid_blocks(model)]
     if share.first:
         for path in paths:
-            open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            reserve(path, shape, np.dtype(np.float32))
     share.fabric.barrier()
     grids = [np.load(path, mmap_mode="r+") for path in paths]
     size = sum(grid.nbytes for grid in grids)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
+from frugalvit.data.arrays import reserve
 from frugalvit.data.batches import ImageSet, StateSet
 from frugalvit.errors import TrainingError
 from frugalvit.jobs.progress import Progress
@@ -128,6 +128,6 @@ def _make_room(
             size / 1e6, each / 1e3,
         )  # fmt: skip
         for place, part, shape in zip(paths, state, shapes):
-            open_memmap(place, mode="w+", dtype=part.cpu().numpy().dtype, shape=shape)
+            reserve(place, shape, part.cpu().numpy().dtype)
     share.fabric.barrier()
     return [np.load(place, mmap_mode="r+") for place in paths]

@@ -15,7 +15,7 @@ from frugalvit.data.assignments import read_assignments
 from frugalvit.data.store import Store
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.devices.fabric import Fabric, device_name, peak_memory_mb, precision_of
-from frugalvit.errors import WeightsError, within
+from frugalvit.errors import WeightsError, sized_by, within
 from frugalvit.files import atomic_path, read_json, sha256_file, write_csv, write_json
 from frugalvit.models.base import load_card
 from frugalvit.models.weights.tensors import save
@@ -98,7 +98,7 @@ def train_run(
 
     Raises:
         ConfigError: the schedule, or what the method adds, does not fit the base.
-        TrainingError: training diverged.
+        TrainingError: training diverged, or memory ran out.
     """
     data = _data(settings, files, recipe.boxed, batch_size, workers)
     torch.manual_seed(settings["seed"])
@@ -116,7 +116,8 @@ def train_run(
     trainer = Trainer(
         model, settings, data, objectives, fabric, files.folder, stamp, teacher=teacher
     )
-    progress = trainer.fit()
+    with sized_by(_batch_key(run), "evaluation.batch_size"):
+        progress = trainer.fit()
     own_peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
     peak = float(cast(Tensor, fabric.all_reduce(own_peak, reduce_op="max")))
     if not fabric.is_global_zero:
@@ -135,6 +136,12 @@ def train_run(
     # Only now: killed before this line, the run goes on from its last epoch instead of from none.
     trainer.checkpoint.remove()
     return progress
+
+
+def _batch_key(run: str) -> str:
+    """The key that sets how many images a run trains on at once."""
+    experiment, found, _ = run.rpartition("-s")
+    return f"experiments.{experiment}.batch_size" if found else "base.pretrain.training.batch_size"
 
 
 def _data(settings: dict, files: RunFiles, boxed: bool, batch_size: int, workers: int) -> RunData:
