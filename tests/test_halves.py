@@ -7,7 +7,7 @@ from frugalvit.methods.avit.model import AViT
 from frugalvit.methods.early_exit.model import EarlyExits
 from frugalvit.methods.localize.model import Localizer
 from frugalvit.models.backbone import build
-from frugalvit.models.heads import first_half, second_half
+from frugalvit.models.heads import Adapted, first_half, second_half
 from frugalvit.training.prefix import blocks_cached
 
 ARCHITECTURE = {
@@ -80,6 +80,20 @@ def test_the_second_half_gets_the_gradients_of_the_whole_model_and_holds_nothing
 
 def model_blocks(model):
     return getattr(model, "backbone", model).encoder.layers
+
+
+def test_a_model_that_does_not_say_how_it_goes_on_is_computed_whole():
+    class Scaled(Adapted):
+        def __init__(self):
+            super().__init__()
+            self.backbone = plain()
+
+        def forward(self, images):
+            return 2 * self.backbone(images)
+
+    settings, phase = {"cache_tokens": True, "views": 0}, {"augment": {}, "epochs": 5}
+    assert blocks_cached(Scaled(), settings, phase | {"train": {"blocks": 2}}) == 0
+    assert blocks_cached(plain(), settings, phase | {"train": {"blocks": 2}}) == 2
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,9 @@ class Adapted(nn.Module):
         """See `first_half`."""
         return FirstHalf(self.backbone, blocks)
 
-    def second_half(self, blocks: int) -> nn.Module:
-        """See `second_half`."""
-        return SecondHalf(self.backbone, blocks)
+    def second_half(self, blocks: int) -> nn.Module | None:
+        """See `second_half`; a model that does not say how it goes on is computed whole."""
+        return None
 
     @property
     def feature_blocks(self) -> list[int]:
@@ -78,8 +78,8 @@ def first_half(model: nn.Module, blocks: int) -> nn.Module:
     return FirstHalf(backbone_of(model), blocks)
 
 
-def second_half(model: nn.Module, blocks: int) -> nn.Module:
-    """What gives the model's outputs from there on."""
+def second_half(model: nn.Module, blocks: int) -> nn.Module | None:
+    """What gives the model's outputs from there on; None where the model cannot be taken apart."""
     if isinstance(model, Adapted):
         return model.second_half(blocks)
     return SecondHalf(backbone_of(model), blocks)

@@ -5,7 +5,7 @@ import math
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -96,7 +96,7 @@ def prepare_stage(
     valid: Items
     if first:
         train, valid = _state_sets(share, model, teacher, first, settings, phase, data, str(place))
-        network = second_half(model, first)
+        network = cast(nn.Module, second_half(model, first))
     elif of_heads:
         train, valid = _feature_sets(share, model, settings, phase, data, fresh, place)
         network = on_features(model)

@@ -18,7 +18,7 @@ from frugalvit.data.arrays import reserve
 from frugalvit.data.batches import ImageSet, StateSet
 from frugalvit.errors import TrainingError
 from frugalvit.jobs.progress import Progress
-from frugalvit.models.heads import first_half
+from frugalvit.models.heads import first_half, second_half
 from frugalvit.training.features import view_targets
 from frugalvit.training.freezing import num_layers_of
 from frugalvit.training.parallel import Share
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 def blocks_cached(model: nn.Module, settings: dict, phase: dict) -> int:
     """First blocks whose tokens a phase stores; 0 where it stores none.
 
-    None where all trains or heads do alone, where each epoch draws new views, and where a phase is
-    too short to look at any view twice.
+    None where all trains or heads do alone, where each epoch draws new views, where a phase is too
+    short to look at any view twice, and where the model cannot be taken apart.
     """
     train = phase["train"]
     if not isinstance(train, dict) or not settings["cache_tokens"]:
@@ -39,7 +39,8 @@ def blocks_cached(model: nn.Module, settings: dict, phase: dict) -> int:
         return 0
     if phase["epochs"] <= (settings["views"] if phase["augment"] else 1):
         return 0
-    return num_layers_of(model) - train["blocks"]
+    frozen = num_layers_of(model) - train["blocks"]
+    return frozen if frozen and second_half(model, frozen) else 0
 
 
 class _Told(nn.Module):
