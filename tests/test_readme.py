@@ -61,6 +61,22 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
 
 
+def test_every_test_that_reliability_names_is_there():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    missing, rows = [], [line for line in page.splitlines() if line.startswith("| ")]
+    for row in rows:
+        file = None
+        for cited in re.findall(r"`(\w*)::(test_\w+)`", row):
+            file = cited[0] or file
+            source = ROOT / "tests" / f"{file}.py"
+            if not source.is_file() or f"def {cited[1]}(" not in source.read_text():
+                missing.append("::".join((file or "", cited[1])))
+    assert missing == []
+    told = [row for row in rows if "---" not in row and not row.startswith("| fault or input")]
+    assert len(told) > 40
+    assert [row for row in told if "test_" not in row and "make " not in row] == []
+
+
 def test_every_dependency_says_why_it_is_there():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"].values()
