@@ -1,5 +1,6 @@
 """Token pruning: the class token's choice, the fused rest, and exactly the operations stated."""
 
+import itertools
 import math
 
 import pytest
@@ -10,9 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.token_pruning.pruning import (
+    SELECT,
     TokenPruning,
     class_attention,
     default_blocks,
+    drawn,
+    key_norms,
     prune,
 )
 from frugalvit.models.attention import query_key_value
@@ -190,3 +194,48 @@ def test_a_gpu_prunes_the_same(images):
         logits = pruning(images.cuda())
         assert torch.equal(logits, pruning(images.cuda()))
     torch.testing.assert_close(logits.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_controls_keep_as_many_by_other_scores(images):
+    model = backbone()
+    answers = {}
+    with torch.inference_mode():
+        for select in SELECT:
+            pruning = TokenPruning(model, 0.5, [1, 2], select)
+            assert pruning.tokens == TokenPruning(model, 0.5, [1, 2]).tokens
+            assert pruning.gflops() == TokenPruning(model, 0.5, [1, 2]).gflops()
+            answers[select] = pruning(images)
+    for one, other in itertools.combinations(SELECT, 2):
+        assert (answers[one] - answers[other]).abs().max() > 1e-2
+
+
+def test_keys_of_the_largest_norm_stay():
+    key = torch.zeros(1, 4, 2, 3)
+    key[0, 1:, :, 0] = torch.tensor([[3.0, 1], [0, 1], [2, 4]])
+    torch.testing.assert_close(key_norms(key), torch.tensor([[2.0, 0.5, 3.0]]))
+    tokens, attention = torch.tensor([[[9.0], [1], [2], [3]]]), torch.tensor([[0.1, 0.8, 0.1]])
+    assert prune(tokens, attention, 1, key_norms(key))[0, 1].item() == 3
+    assert prune(tokens, attention, 1)[0, 1].item() == 2
+
+
+def test_what_is_drawn_belongs_to_the_image_and_the_block_and_is_spread_evenly():
+    many = torch.randn(400, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+    numbers = drawn(many, 1, 50)
+    assert torch.equal(drawn(many[7:9], 1, 50), numbers[7:9])
+    assert not torch.equal(drawn(many, 2, 50), numbers)
+    shares = numbers / 2**24
+    assert shares.min() >= 0 and shares.max() < 1
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.01)
+    # Each place is the largest in about one image of fifty.
+    largest = numbers.argmax(dim=1).bincount(minlength=50)
+    assert largest.min() >= 1 and largest.max() <= 24
+    pairs = torch.corrcoef(shares.T)
+    assert (pairs - torch.eye(50)).abs().max() < 0.25
+
+
+@pytest.mark.parametrize("select", SELECT)
+def test_an_image_is_pruned_the_same_in_any_batch(images, select):
+    pruning = TokenPruning(backbone(), 0.5, [1, 3], select)
+    with torch.inference_mode():
+        alone = torch.cat([pruning(image[None]) for image in images])
+        torch.testing.assert_close(pruning(images), alone, rtol=1e-4, atol=1e-4)

@@ -302,7 +302,11 @@ def test_what_trains_nothing_has_its_sources_runs(config):
     assert study.runs["merged-s1"].source == "plain-s1"
     assert study.runs["merged-s1"].settings["schedule"] == []
     assert study.experiments["merged"].evaluation == {"r": [2, 1]}
-    assert study.experiments["pruned"].evaluation == {"keep_tokens": [0.7], "prune_blocks": [2]}
+    assert study.experiments["pruned"].evaluation == {
+        "keep_tokens": [0.7],
+        "prune_blocks": [2],
+        "select": "attention",
+    }
     assert list(study.view_sets) == ["plain"]
 
 

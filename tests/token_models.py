@@ -17,7 +17,7 @@ HALTING = {
 HOW = {
     "avit": HALTING,
     "token_merging": {"r": [2, 1]},
-    "token_pruning": {"keep_tokens": [0.4, 0.6], "prune_blocks": [2]},
+    "token_pruning": {"keep_tokens": [0.4, 0.6], "prune_blocks": [2], "select": "attention"},
 }
 
 

@@ -8,8 +8,8 @@ from frugalvit.methods.tokens.training_free import check_training_free, training
 
 
 def check(entry: Entry) -> dict[str, Any]:
-    """Returns the shares to keep, and the blocks that prune."""
-    check_training_free(entry, "keep_tokens", "[0.7]", ("keep_tokens", "prune_blocks"))
+    """Returns the shares to keep, the blocks that prune, and what they keep by."""
+    check_training_free(entry, "keep_tokens", "[0.7]", ("keep_tokens", "prune_blocks", "select"))
     blocks, layers = entry.raw["prune_blocks"], entry.layers
     beyond = [block for block in blocks or () if layers and block > layers]
     if beyond:
@@ -17,7 +17,7 @@ def check(entry: Entry) -> dict[str, Any]:
             f"{entry.at}.prune_blocks: {beyond[0]}, but the model has {layers} blocks; use 1 to "
             f"{layers}"
         )
-    return {"keep_tokens": entry.raw["keep_tokens"], "prune_blocks": blocks}
+    return {key: entry.raw[key] for key in ("keep_tokens", "prune_blocks", "select")}
 
 
 METHOD = training_free("EViT", Look("token pruning", "pruning", "p", "#A6517F"), check)

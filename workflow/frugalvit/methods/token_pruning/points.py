@@ -17,10 +17,12 @@ def models(model: VisionTransformer, how: dict[str, Any]) -> dict[Point, Leaving
 
     Args:
         model: of the run.
-        how: `keep_tokens`, the shares, and `prune_blocks`, where.
+        how: `keep_tokens`, the shares, `prune_blocks`, where, and `select`, by what.
     """
     return {
-        Point("keep", keep, chosen=place == 0): TokenPruning(model, keep, how["prune_blocks"])
+        Point("keep", keep, chosen=place == 0): TokenPruning(
+            model, keep, how["prune_blocks"], how["select"]
+        )
         for place, keep in enumerate(how["keep_tokens"])
     }
 
