@@ -16,6 +16,7 @@ from frugalvit.methods.early_exit.figures import (
     FIGURES,
     exit_accuracy,
     exit_calibration,
+    exit_chance,
     exit_depth,
     exit_images,
     exit_tradeoff,
@@ -62,7 +63,7 @@ def every_figure(model, classes, seeds, *, rivals=None, width=170, **points) -> 
     runs = {name: of_runs(found[name]) for name in ("exits", "points", "predictions", "images")}
     summary = made.rivals(model, rivals, seeds, points.get("latency", True))
     targets = {"targets": made.TARGETS}
-    of_points = (runs["points"], summary)
+    of_points = (runs["points"], runs["exits"], summary)
     of_depth = (runs["predictions"], runs["exits"], runs["points"], classes)
     return {
         "exit_accuracy": exit_accuracy.draw(runs["exits"], found["probes"], **names),
@@ -73,11 +74,17 @@ def every_figure(model, classes, seeds, *, rivals=None, width=170, **points) -> 
     }
 
 
-def tradeoff(points: pd.DataFrame, rivals: dict | None = None, targets: dict | None = None):
-    """The trade-off of the small model."""
+def tradeoff(
+    points: pd.DataFrame,
+    rivals: dict | None = None,
+    targets: dict | None = None,
+    model: made.Model = SMALL,
+):
+    """The trade-off of a model."""
     summary = made.rivals(SMALL, rivals or {}, 1)
+    exits = of_runs([made.exits(model, seed) for seed in range(points["seed"].max() + 1)])
     targets = made.TARGETS if targets is None else targets
-    return exit_tradeoff.draw(points, summary, rivals=rivals or {}, targets=targets, **NAMES)
+    return exit_tradeoff.draw(points, exits, summary, rivals=rivals or {}, targets=targets, **NAMES)
 
 
 STUDIES = {
@@ -214,7 +221,8 @@ def test_rivals_are_named_wherever_they_lie():
     assert "points down lies below the panel" in text
     summary = made.rivals(SMALL, {"truncated": 4}, 1)
     missing = {"truncated": 4, "not_run": 2}
-    figure = exit_tradeoff.draw(points, summary, rivals=missing, targets={}, **NAMES)
+    exits = of_runs([made.exits(SMALL, 0)])
+    figure = exit_tradeoff.draw(points, exits, summary, rivals=missing, targets={}, **NAMES)
     assert "Without results: not_run" in words(figure)
 
 
@@ -223,7 +231,7 @@ def test_the_table_keeps_its_columns_apart():
     points = of_runs([made.points(model, seed, chosen="full") for seed in range(2)])
     full = points["setting"] == "full"
     points.loc[full, ["images_per_s", "latency_ms"]] = (1_234_567.0, 0.00123)
-    boxes = drawn_texts(tradeoff(points))
+    boxes = drawn_texts(tradeoff(points, model=model))
     row = next(box for text, box in boxes.items() if text.get_text().startswith("chosen: full"))
     height = row[3] - row[1]
     line = sorted(tuple(box) for box in boxes.values() if abs(box[3] - row[3]) < height / 2)
@@ -417,3 +425,18 @@ def test_a_lacking_column_is_named_with_its_file(tmp_path, name, column):
     with pytest.raises(DataError, match=f"column {column} is missing") as caught:
         draw_all(tmp_path, 1)
     assert str(path) in str(caught.value)
+
+
+def test_chance_weighs_each_exits_own_accuracy_by_how_many_leave_there():
+    exits = pd.DataFrame(
+        {"run": ["a-s0"] * 3 + ["a-s1"] * 3, "exit": [1, 2, 6] * 2, "split": "test",
+         "accuracy": [0.5, 0.8, 0.9, 0.4, 0.7, 1.0]}
+    )  # fmt: skip
+    points = pd.DataFrame(
+        {"run": ["a-s0", "a-s1"], "seed": [0, 1], "setting": "confidence", "value": 0.5,
+         "accuracy": 0.88, "gflops": [1.0, 3.0], "latency_ms": 2.0,
+         "exit_histogram": ["10 30 60", "0 0 50"]}
+    )  # fmt: skip
+    line = exit_chance.by_chance(points, exits, "confidence", "test")
+    assert line["gflops"].tolist() == [2.0]
+    assert line["accuracy"].item() == pytest.approx(((0.05 + 0.24 + 0.54) + 1.0) / 2)

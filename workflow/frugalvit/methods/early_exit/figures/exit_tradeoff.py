@@ -13,6 +13,7 @@ from frugalvit.figures.about import About
 from frugalvit.figures.panel import LabelledPanel, tick_percents
 from frugalvit.figures.shares import share_of_plain
 from frugalvit.figures.style import BLUE, GREY, INK, PALE, Page
+from frugalvit.methods.early_exit.figures.exit_chance import EXIT_COLUMNS, by_chance
 from frugalvit.methods.early_exit.figures.exit_criteria import (
     BELOW,
     accuracy_limits,
@@ -38,7 +39,13 @@ SUMMARY_COLUMNS = (
     "device",
     "selected",
 )
-NEEDS = {"points": COLUMNS, "summary": SUMMARY_COLUMNS, "devices": tables.DEVICES}
+NEEDS = {
+    "points": COLUMNS,
+    "exits": EXIT_COLUMNS,
+    "summary": SUMMARY_COLUMNS,
+    "devices": tables.DEVICES,
+}
+CHANCE = "exits at random"
 LEFT, TOP, PANEL_HEIGHT, FOOT, GAP = 11.0, 9.0, 58.0, 11.0, 7.0  # mm around the large panels
 PANELS = {"gflops": "GFLOPs per image", "latency_ms": "measured latency of one image (ms)"}
 
@@ -46,12 +53,13 @@ PANELS = {"gflops": "GFLOPs per image", "latency_ms": "measured latency of one i
 def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
     """See `figures.plotting`."""
     of = {name: about.options[name] for name in ("rivals", "targets")}
-    return draw(given["points"], given["summary"], **of, **about.of_experiment)
+    return draw(given["points"], given["exits"], given["summary"], **of, **about.of_experiment)
 
 
 @style.themed
 def draw(
     points: pd.DataFrame,
+    exits: pd.DataFrame,
     summary: pd.DataFrame,
     *,
     rivals: Mapping[str, int],
@@ -63,8 +71,9 @@ def draw(
 ) -> Figure:
     """Test accuracy of the operating points against GFLOPs and measured latency, and as a table.
 
-    `points` has the columns of `operating_points.csv`, `summary` those of `summary.csv`; `rivals`
-    maps experiments to the number of blocks that they keep; `targets` are the config's.
+    `points` has the columns of `operating_points.csv`, `exits` those of `exits.csv`, `summary` those
+    of `summary.csv`; `rivals` maps experiments to the number of blocks that they keep; `targets` are
+    the config's.
     """
     split, shown = tables.shown_split(points)
     size = tables.images_text(int(shown["n"].iloc[0]) if len(shown) else 0, split)
@@ -78,6 +87,7 @@ def draw(
     entries = model_entries(shown, summary, rivals, targets)
     curves = {name: point_words.curve(shown, name) for name in criteria_of(shown)}
     used = point_words.criterion_in_use(shown, TARGETS)
+    chance = by_chance(shown, exits, used, split) if used in curves else None
     panels = [column for column in PANELS if measured(column, curves, entries)]
     limits = accuracy_limits([*curves.values(), *(e.rows for e in entries if e.look is not RIVAL)])
     rivals_at = [e.mean("accuracy") * 100 for e in entries if e.look is RIVAL]
@@ -98,7 +108,8 @@ def draw(
         axes.tick_params(labelleft=number == 0)
         axes.set_ylabel("accuracy (%)" if number == 0 else "")
         seeds = shown[shown["setting"] == used]
-        draw_panel(LabelledPanel(axes, width, PANEL_HEIGHT), column, curves, (used, seeds), entries)
+        panel = LabelledPanel(axes, width, PANEL_HEIGHT)
+        draw_panel(panel, column, curves, (used, seeds), entries, chance)
     if below:
         draw_criteria(page, (LEFT, above), curves, used, entries)
     write_table(page, above + below)
@@ -110,6 +121,7 @@ def notes_text(entries: list[Entry], used: str | None, timed: bool) -> str:
     notes = "Temperatures and thresholds were made on calibration images alone. "
     if used:
         notes += f"Blue: {used}, the criterion in use, at several thresholds; grey: the others. "
+        notes += "Dotted: as many images at each exit, but drawn at random (expected). "
     if any(len(entry.rows) > 1 for entry in entries):
         notes += "Marks and lines: mean over seeds; small dots: seeds; ±: standard deviation. "
     timing = "Latency: median over images, in the table also the 95th percentile. "
@@ -157,8 +169,12 @@ def draw_panel(
     curves: Mapping[str, pd.DataFrame],
     in_use: tuple[str | None, pd.DataFrame],
     entries: list[Entry],
+    chance: pd.DataFrame | None = None,
 ) -> None:
-    """Accuracy against one cost; `in_use` names the criterion drawn strongly, with its seeds' rows."""
+    """Accuracy against one cost; `in_use` names the criterion drawn strongly, with its seeds' rows.
+
+    `chance` is its curve with images drawn at random (`exit_chance`).
+    """
     axes, (used, seeds) = panel.axes, in_use
     known = [*(line[column] for line in curves.values()), *(e.rows[column] for e in entries)]
     costs = pd.concat([values.dropna() for values in [*known, seeds[column]]])
@@ -183,6 +199,8 @@ def draw_panel(
             }
             axes.plot(seeds[column], seeds["accuracy"] * 100, "o", **dots)
     draw_full(panel, column, entries)
+    if chance is not None:
+        draw_chance(panel, chance, column)
     placed = [(e, e.mean(column), e.mean("accuracy") * 100) for e in entries]
     placed = [(entry, x, y) for entry, x, y in placed if np.isfinite(x)]
     labels: list[tuple[bool, tuple[Any, ...]]] = []  # whether it may wait, what `label` takes
@@ -213,6 +231,18 @@ def draw_line(panel: LabelledPanel, line: pd.DataFrame, column: str, look: dict[
     single = {"marker": "o", "markersize": 3} if len(line) == 1 else {}
     panel.axes.plot(line[column], line["accuracy"] * 100, **{**look, **single})
     panel.keep_clear(line[column], line["accuracy"] * 100, 0.7)
+
+
+def draw_chance(panel: LabelledPanel, line: pd.DataFrame, column: str) -> None:
+    """What chance would give for as many images at each exit, named where the panel shows it."""
+    line = line.dropna(subset=[column])
+    accuracy, (low, high) = line["accuracy"] * 100, panel.axes.get_ylim()
+    panel.axes.plot(line[column], accuracy, color=GREY, linewidth=0.9, linestyle=(0, (1, 1.5)))
+    panel.keep_clear(line[column], accuracy, 0.5)
+    inside = line[(accuracy > low) & (accuracy < high)]
+    if len(inside):
+        middle = inside.iloc[len(inside) // 2]
+        panel.label(middle[column], middle["accuracy"] * 100, CHANCE, GREY)
 
 
 def draw_full(panel: LabelledPanel, column: str, entries: list[Entry]) -> None:

@@ -22,6 +22,7 @@ COLUMNS = (
     "latency_p95_ms",
     "images_per_s",
     "mean_depth",
+    "exit_histogram",
     "criterion",
     "chosen",
     "note",
