@@ -27,7 +27,9 @@ study: $(VENV)/.run
 report: $(VENV)/.run
 	@$(READABLE)
 	$(SNAKEMAKE) --report results/$(STUDY)/report.html
-	@echo; echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
+	@echo; $(VENV)/bin/python -m frugalvit.evaluation.answer_words results/$(STUDY)/answer.json
+	@echo; echo "Answer: $(CURDIR)/results/$(STUDY)/answer.html"
+	@echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
 
 figures: $(VENV)/.run
 	@$(READABLE)

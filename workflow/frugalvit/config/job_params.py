@@ -1,9 +1,11 @@
 """What a job is told of the configuration: what it depends on, and nothing else of it."""
 
+from collections import Counter
 from typing import Any
 
 from frugalvit.config.images import asked_of_images
 from frugalvit.config.study import Study
+from frugalvit.methods import registry
 
 SHAPE = ("method", "dropout", "stochastic_depth")  # settings that decide any model's shape
 
@@ -110,4 +112,19 @@ def search(study: Study, experiment: str) -> dict[str, Any]:
             {"run": run.id, "point": run.point, "seed": run.seed, "keep": run.settings["keep"]}
             for run in runs
         ],
+    }
+
+
+def answering(study: Study) -> dict[str, Any]:
+    """Experiments that an answer may be one of -> their final runs; settings that save nothing.
+
+    They are those of the set of splits that most experiments have, the study's own first: accuracies on
+    other test images do not compare.
+    """
+    counts = Counter(one.splits for one in study.experiments.values())
+    splits = max(counts, key=lambda name: (counts[name], name == "splits"))
+    own = [one for one in study.experiments.values() if one.splits == splits]
+    return {
+        "runs": {one.name: one.final_runs for one in own},
+        "masked": {name: list(registry.method(name).masked) for name in study.methods},
     }

@@ -284,6 +284,7 @@ def _range_problem(error: ValidationError, text: str) -> str:
         "minItems": lambda: f"{text} has too few entries; at least {limit}",
         "maxItems": lambda: f"{text} has too many entries; at most {limit}",
         "minProperties": lambda: f"empty; name at least {limit} entry",
+        "maxProperties": lambda: f"names {', '.join(map(str, error.instance))}; keep {limit}",
         "format": lambda: (
             f"{text} cannot be a path; each name in it has {LONGEST_NAME} bytes at most"
         ),

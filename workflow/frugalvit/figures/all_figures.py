@@ -63,6 +63,13 @@ SEARCH = Group(
 COMPARISON = Group(
     "Comparison",
     (
+        Figure(
+            "answer",
+            HOME + "answer_page",
+            ("answer", "summary", "costs"),
+            "which model to take",
+            page="answer.html",
+        ),
         Figure("schedules", HOME + "schedules", ("summary",), "experiments compared"),
         Figure(
             "results_table",

@@ -35,6 +35,7 @@ TABLES = {
     "probes": Table("{splits}/probes.csv", may_be_empty=True),
     "grid": Table("grid/{experiment}.csv"),
     "summary": Table("summary.csv"),
+    "answer": Table("answer.csv"),
     "devices": Table("summary.csv", ancient=True),  # of which only the device is read
     "metrics": Table("metrics.csv"),
     "own_metrics": Table("metrics.csv", ancient=True),  # of which only the runs' own are read

@@ -207,6 +207,7 @@ def _of_study(study: Study) -> Job:
         options={
             "experiments": list(study.shown),
             "compared": among,
+            "answer": study.config["answer"],
             "published": study.config["figures"]["published"],
             "listed": {page.name: _listed(study, page) for page in pages},
             "throughput_batch": study.config["evaluation"]["throughput_batch"],
