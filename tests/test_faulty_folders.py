@@ -69,7 +69,7 @@ def test_dates_in_the_future_rerun_nothing_whose_content_is_the_same(copied):
 def test_another_study_uses_the_same_store(copied):
     edit(copied, lambda study: study.update(study="other"))
     plan = planned(copied, *TINY)
-    assert plan["train_run"] == 13
+    assert plan["train_run"] == 14
     assert not {"download_dataset", "prepare_dataset"} & set(plan)
 
 

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.workflow
 HERE = ("--cores", "2", "--resources", "gpu=0")
 # What follows when one method's runs are evaluated anew: of other experiments nothing trains, and
 # nothing is evaluated.
-TABLES = {"summarize", "plot_comparison"}
+TABLES = {"summarize", "answer", "plot_comparison"}
 MEASURED = {"measure_cost", "copy_cost"}
 SEEDS = (0, 1, 2)
 
@@ -22,7 +22,8 @@ SUMMARY = TABLES | {"plot_early_exit"}  # which shows its rivals, from the summa
 OF_AVIT = SUMMARY | MEASURED | evaluated("avit") | {"plot_avit"}
 OF_EXITS = SUMMARY | MEASURED | evaluated("early_exit")
 OF_EACH = {
-    "plot_fine_tune", "plot_early_exit", "plot_avit", "plot_token_merging", "plot_token_pruning",
+    "plot_fine_tune", "plot_early_exit", "plot_avit", "plot_localize", "plot_token_merging",
+    "plot_token_pruning",
 }  # fmt: skip
 FROM_FEATURES = {"extract_features", "train_run", "probe_blocks"} | evaluated("fine_tune")
 # Module -> rules that plan a job, and how many jobs some of them have; of the others any number.

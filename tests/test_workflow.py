@@ -14,7 +14,7 @@ pytestmark = pytest.mark.workflow
 COLUMNS = [
     "study", "experiment", "run", "method", "seed", "split", "n", "accuracy", "macro_f1", "loss",
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "peak_memory_mb",
-    "device", "selected", "warning",
+    "device", "selected", "warning", "mean_iou", "iou_50", "iou_75", "iou_90", "joint",
 ]  # fmt: skip
 
 
@@ -25,7 +25,9 @@ def test_a_study_runs_from_nothing_to_its_tables(finished):
     final = summary[~summary["run"].str.contains("-g|:")]
     twice = ("frozen", "unfreeze_last", "search", "early", "halting", "merged")
     expected = [f"{name}-s{seed}" for name in twice for seed in (0, 1)]
-    assert sorted(final["run"].unique()) == sorted([*expected, "first_two-s0", "pruned-s0"])
+    assert sorted(final["run"].unique()) == sorted(
+        [*expected, "boxes-s0", "first_two-s0", "pruned-s0"]
+    )
     assert sorted(final["split"].unique()) == ["test", "valid"]
     assert final[["gflops", "latency_ms", "images_per_s", "params_m"]].notna().all().all()
     assert final["device"].eq("cpu (1 thread)").all()
@@ -63,7 +65,7 @@ def test_cards_tell_where_results_come_from(finished):
     base = json.loads((results / "base/card.json").read_text())
     assert base["frozen"]["head"]["trainable"] == 0
     check = json.loads((results / "base/experiment_checks.json").read_text())
-    trained = {"frozen", "unfreeze_last", "search", "first_two", "early", "halting"}
+    trained = {"frozen", "unfreeze_last", "search", "first_two", "early", "halting", "boxes"}
     assert set(check) == trained | {"merged", "pruned"}
     assert check["early"][0]["parts"]["exits"] == "trains"
     assert "block 3" not in check["first_two"][0]["parts"]
@@ -84,10 +86,10 @@ def test_the_report_needs_no_number_of_cores(finished, tmp_path):
 def test_jobs_ask_for_the_gpu(finished):
     words = run(finished, *TINY, "--dry-run", "--forceall", "--resources", "gpu=1")
     asked = re.findall(r"(?m)^ +resources: (.*gpu=1.*)$", words)
-    graphic = {"train_run": 13, "extract_features": 1, "measure_cost": 1}
+    graphic = {"train_run": 14, "extract_features": 1, "measure_cost": 1}
     for method in ("fine_tune", "early_exit", "avit", "token_merging"):
         graphic |= {f"evaluate_{method}_s0": 1, f"evaluate_{method}_s1": 1}
-    graphic["evaluate_token_pruning_s0"] = 1
+    graphic |= {"evaluate_token_pruning_s0": 1, "evaluate_localize_s0": 1}
     for rule in graphic:
         block = re.search(rf"(?ms)^rule {rule}:.*?(?=^\[|\Z)", words)[0]
         assert re.search(r"(?m)^ +resources: .*\bgpu=1\b", block), rule
@@ -102,8 +104,8 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     assert planned(copied, *TINY) == {}
     module.write_text(module.read_text() + "\nADDED = 1\n")
     assert planned(copied, *TINY) == {
-        "plot_fine_tune": 4, "plot_early_exit": 1, "plot_avit": 1, "plot_token_merging": 1,
-        "plot_token_pruning": 1,
+        "plot_fine_tune": 4, "plot_early_exit": 1, "plot_avit": 1, "plot_localize": 1,
+        "plot_token_merging": 1, "plot_token_pruning": 1,
     }  # fmt: skip
     summary = library / "evaluation" / "summary.py"
     summary.write_text(summary.read_text() + "\nADDED = 1\n")
@@ -114,7 +116,7 @@ def test_a_changed_module_reruns_only_what_uses_it(copied):
     loop = library / "training" / "loop.py"
     loop.write_text(loop.read_text() + "\nADDED = 1\n")
     plan = planned(copied, *TINY)
-    assert plan["train_run"] == 13
+    assert plan["train_run"] == 14
     assert not {"prepare_dataset", "check_splits", "export_base", "extract_features"} & set(plan)
 
 
@@ -133,8 +135,8 @@ def test_an_edited_experiment_reruns_only_its_rules(copied):
     edit(copied, lower_rate)
     plan = planned(copied, *TINY)
     assert plan == {
-        "train_run": 2, "evaluate_fine_tune": 2, "summarize": 1, "plot_fine_tune": 1,
-        "plot_early_exit": 1, "plot_comparison": 1,
+        "train_run": 2, "evaluate_fine_tune": 2, "summarize": 1, "answer": 1,
+        "plot_fine_tune": 1, "plot_early_exit": 1, "plot_comparison": 1,
     }  # fmt: skip
 
 
@@ -163,7 +165,8 @@ def test_a_clone_with_tables_alone_redraws_and_trains_nothing(finished, tmp_path
     plan = planned(clone, *TINY, "--", "figures")
     assert plan == {
         "plot_splits": 2, "plot_fine_tune": 4, "plot_early_exit": 1, "plot_avit": 1,
-        "plot_token_merging": 1, "plot_token_pruning": 1, "plot_grid": 1, "plot_comparison": 1,
+        "plot_localize": 1, "plot_token_merging": 1, "plot_token_pruning": 1, "plot_grid": 1,
+        "plot_comparison": 1,
     }  # fmt: skip
     run(clone, *TINY, "--", "figures")
     for figure in sorted(results_of(finished).glob("figures/*")):
