@@ -18,6 +18,7 @@ LONGEST = (
     "slurm/test_slurm.py", "test_workflow.py", "test_chaos.py", "test_reruns.py",
     "test_data_parallel.py", "test_your_images.py", "test_killed.py", "test_digits_base.py",
     "test_report.py", "test_new_method.py", "test_faulty_folders.py",
+    "test_scratch_workflow.py",
 )  # fmt: skip
 
 

@@ -5,10 +5,11 @@ import random
 
 import pytest
 
+from frugalvit.config.expansion import LONGEST_CHAIN
 from frugalvit.config.grids import MOST_RUNS, grid_points
 from frugalvit.config.reading import read_yaml
 from frugalvit.config.schema import validate
-from frugalvit.config.study import LONGEST_CHAIN, load_study
+from frugalvit.config.study import load_study
 from frugalvit.errors import ConfigError
 from tests.workflows import ROOT
 

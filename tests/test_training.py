@@ -22,7 +22,7 @@ from frugalvit.jobs import progress as shown
 from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.models.backbone import forward_intermediates, logits_from_class_token
 from frugalvit.models.base import build_from_base, load_base
-from frugalvit.training import loop
+from frugalvit.training.passes import Passes
 from frugalvit.training.phases import Patience, rate_factor
 from frugalvit.training.runs import train_run
 from frugalvit.training.search import kept_epoch, select_point
@@ -142,13 +142,13 @@ def test_a_checkpoint_that_does_not_belong_is_discarded(
     killed = settings if damage != "other settings" else settings | {"seed": 5}
     folder = tmp_path / "killed"
 
-    class Killed(loop.Trainer):
-        def _validate(self, *arguments):
-            if (self.folder / "last.ckpt").exists():
+    class Killed(Passes):
+        def validate(self, *arguments):
+            if (folder / "last.ckpt").exists():
                 raise KilledError
-            return super()._validate(*arguments)
+            return super().validate(*arguments)
 
-    monkeypatch.setattr("frugalvit.training.runs.Trainer", Killed)
+    monkeypatch.setattr("frugalvit.training.loop.Passes", Killed)
     with pytest.raises(KilledError):
         train(study, folder, killed)
     monkeypatch.undo()

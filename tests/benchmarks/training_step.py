@@ -11,6 +11,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from frugalvit.models.base import load_card
 from frugalvit.models.export import export_base
 from frugalvit.provenance import environment
 from frugalvit.training.loop import Trainer
+from frugalvit.training.passes import Passes
 from frugalvit.training.phases import RunData
 from tests.bases import make_random_base
 from tests.benchmarks.turns import ratio, seconds_of
@@ -57,11 +59,25 @@ class Timed(Trainer):
         self.seconds[part].append(took)
         return results[0]
 
-    def _train_batches(self, *arguments: Any) -> dict[str, float]:
-        return self.noted("training", super()._train_batches, *arguments)
+    @cached_property
+    def passes(self) -> Passes:
+        """Those of every trainer, timed."""
+        return TimedPasses(self.share, self.data, self.settings["seed"], self.noted)
 
-    def _validate(self, *arguments: Any) -> dict[str, float]:
-        return self.noted("validation", super()._validate, *arguments)
+
+@dataclass(frozen=True)
+class TimedPasses(Passes):
+    """Passes whose seconds are noted."""
+
+    noted: Callable[..., Any]
+
+    def train(self, *arguments: Any) -> dict[str, float]:
+        """Noted as `training`."""
+        return self.noted("training", super().train, *arguments)
+
+    def validate(self, *arguments: Any) -> dict[str, float]:
+        """Noted as `validation`."""
+        return self.noted("validation", super().validate, *arguments)
 
 
 def embedded(folder: Path) -> dict:

@@ -7,6 +7,8 @@ SPLIT_NAMES = {
     "test": "test",
 }
 
+MIXES = ("mixup", "cutmix")  # keys of `augment` that blend images, and with them their labels
+
 
 def heads_alone(train: str | dict) -> bool:
     """Whether a phase that trains this leaves the backbone as it is: `head`, `heads`, `exits` …"""

@@ -4,7 +4,6 @@
 # Published weights may be downloaded, which a cluster's nodes often cannot. The check is short, and
 # what it refuses should not wait in a queue.
 localrules:
-    export_base,
     check_experiments,
 
 
@@ -44,30 +43,35 @@ if STUDY.pretraining:
             "../scripts/pretrain_base.py"
 
 
-rule export_base:
-    input:
-        pretrained=pretrained(),
-        checked=IMAGES_CHECKED,
-    output:
-        weights=BASE[0],
-        card=BASE[1],
-    log:
-        "<logs>/export_base.log",
-    conda:
-        FULL_ENV
-    resources:
-        mem_mb=4000,
-        runtime=60,
-    params:
-        base=BASE_CONFIG,
-        pretraining=STUDY.pretraining,
-        # A weights file's state, so that a changed file is noticed wherever it lies.
-        stamp=STUDY.base_stamp,
-        # What no training on this base could give is refused here, the first time.
-        asked=Untracked(job_params.checked_experiments(STUDY)),
-        digest=digest("export_base"),
-    script:
-        "../scripts/export_base.py"
+if STUDY.based:
+
+    localrules:
+        export_base,
+
+    rule export_base:
+        input:
+            pretrained=pretrained(),
+            checked=IMAGES_CHECKED,
+        output:
+            weights=BASE[0],
+            card=BASE[1],
+        log:
+            "<logs>/export_base.log",
+        conda:
+            FULL_ENV
+        resources:
+            mem_mb=4000,
+            runtime=60,
+        params:
+            base=BASE_CONFIG,
+            pretraining=STUDY.pretraining,
+            # A weights file's state, so that a changed file is noticed wherever it lies.
+            stamp=STUDY.base_stamp,
+            # What no training on this base could give is refused here, the first time.
+            asked=Untracked(job_params.checked_experiments(STUDY)),
+            digest=digest("export_base"),
+        script:
+            "../scripts/export_base.py"
 
 
 # Apart from the export: an edited schedule must not remake the base that every run starts from. First

@@ -11,12 +11,13 @@ STORE_FILES = ["index.csv", "report.json", *(f"{split}.npy" for split in SPLITS)
 # The study's own store, for every rule that reads its images.
 STORE = expand("data/{dataset}/store/{file}", dataset=STUDY.dataset, file=STORE_FILES)
 BASE_CONFIG = STUDY.config["base"]
-BASE = ["<results>/base/weights.safetensors", "<results>/base/card.json"]
+# Nothing, where no experiment starts from one.
+BASE = ["<results>/base/weights.safetensors", "<results>/base/card.json"] if STUDY.based else []
 PRETRAINED = [
     "<results>/base/pretraining/weights.safetensors",
     "<results>/base/pretraining/card.json",
 ]
-# The base waits for it, and all that is costly for the base.
+# The base waits for it, and all that is costly for the base; without one, training does.
 IMAGES_CHECKED = "<results>/base/images_checked.json"
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 EVALUATION = STUDY.config["evaluation"]

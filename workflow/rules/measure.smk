@@ -37,12 +37,16 @@ rule measure_cost:
         runtime=growing(COMPUTE["runtime"]),
     params:
         evaluation=MEASURED,
+        preprocessing=STUDY.preprocessing,
         threads=COMPUTE["threads"],
         runs=[job_params.point_identity(STUDY, run) for run in STUDY.adaptive_runs],
         plain=list(STUDY.plain_networks.values()),
         digest=digest(
             "measure_cost",
-            parts(STUDY.adaptive_methods, "model", "points"),
+            [
+                *parts(STUDY.adaptive_methods, "model", "points"),
+                *parts(STUDY.made_methods, "model"),
+            ],
         ),
     script:
         "../scripts/measure_cost.py"

@@ -36,6 +36,7 @@ rule train_run:
         store=STORE,
         assignments=splits_of,
         base=BASE,
+        checked=[] if STUDY.based else IMAGES_CHECKED,
         features=features_of,
         search=search_of,
         source=source_of,

@@ -8,14 +8,16 @@ from frugalvit.evaluation.timed_points import with_times
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
 from frugalvit.methods.sitting import Sitting
+from frugalvit.models.base import folder_of, preprocessing_of
 
 
 def main(snakemake):
     params, files = snakemake.params, snakemake.input
-    store = Store(Path(files.store[0]).parent)
+    store, base = Store(Path(files.store[0]).parent), folder_of(files.base)
     sitting = Sitting(
         store,
-        base=Path(files.base[0]).parent,
+        base=base,
+        preprocessing=preprocessing_of(base, {"preprocessing": params.preprocessing}),
         assignments={
             Path(path).parent.name: read_assignments(path, store) for path in files.assignments
         },
@@ -23,7 +25,7 @@ def main(snakemake):
         threads=min(snakemake.threads, params.threads),
         **params.evaluation,
     )
-    plain = [sitting.add_plain(run["keep_blocks"], run["precision"]) for run in params.plain]
+    plain = [sitting.add_plain(**network) for network in params.plain]
     adaptive = [
         sitting.add_run(run, Path(weights).parent)
         for run, weights in zip(params.runs, files.weights)

@@ -6,6 +6,7 @@ from frugalvit.devices.fabric import loader_workers, training_fabric
 from frugalvit.jobs.processes import launch
 from frugalvit.jobs.run import run_job
 from frugalvit.methods.trained import MethodRecipe
+from frugalvit.models.base import folder_of
 from frugalvit.training.runs import RunFiles, read_choice, reuse_run, train_run
 
 
@@ -24,7 +25,7 @@ def main(snakemake):
         folder=folder,
         store=Path(snakemake.input.store[0]).parent,
         assignments=Path(snakemake.input.assignments),
-        base=Path(snakemake.input.base[0]).parent,
+        base=folder_of(snakemake.input.base),
         features={Path(file).parent.name: Path(file).parent for file in snakemake.input.features},
         source=Path(snakemake.input.source[0]).parent if snakemake.input.source else None,
         teacher=Path(snakemake.input.teacher[0]).parent if snakemake.input.teacher else None,

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from frugalvit.config.experiments import run_settings
+from frugalvit.config.experiments import FROM_NOTHING, NONE, run_settings
 from frugalvit.config.schema import load_schema, merge, validate
 from frugalvit.data.mirror import find_file
 from frugalvit.errors import ConfigError
+from frugalvit.methods import registry
 
 # Short side over centre crop, both in px, as most weights are published.
 _RESIZED, _CROPPED = 256, 224
@@ -21,6 +22,8 @@ def resized_side(base: dict) -> int:
     The crop's share is the one that the base was published with, where that is known.
     """
     size, resized, cropped = base["image_size"], _RESIZED, _CROPPED
+    if base["source"] == NONE:
+        return size
     if base["source"] == "torchvision":
         weights = base["weights"].rpartition(".")[2]
         if weights == "DEFAULT":
@@ -30,6 +33,43 @@ def resized_side(base: dict) -> int:
         resized, cropped = _PUBLISHED.get((base["model"], weights), (resized, cropped))
     # As many pixels on both sides: an odd number would move the crop off the centre.
     return size + 2 * round(size * (resized - cropped) / cropped / 2)
+
+
+def size_key(base: dict) -> str:
+    """The key that says how large a square models see."""
+    return "images.size" if base["source"] == NONE else "base.image_size"
+
+
+def without_base(images: dict) -> dict:
+    """The `base` of a study that has none: what is seen, and nothing to start from."""
+    base = validate({"source": "random"}, "base")
+    seen = {"image_size": images["size"], "mean": images["mean"], "std": images["std"]}
+    return base | seen | {"source": NONE}
+
+
+def require_one(config: dict) -> None:
+    """Fill in `base` where a validated study has none.
+
+    Raises:
+        ConfigError: neither a base nor images, or both, or an experiment that starts from a base.
+    """
+    if "base" in config:
+        if "images" in config:
+            raise ConfigError(
+                "images: the base's image_size, mean and std hold; remove images or base"
+            )
+        return
+    if "images" not in config:
+        raise ConfigError(
+            "base: missing; add it (the pretrained backbone), or images where all is from scratch"
+        )
+    for name, raw in config["experiments"].items():
+        if registry.method(raw["method"]).based:
+            raise ConfigError(
+                f"experiments.{name}.method: {raw['method']} starts from a base; add base, or take "
+                "another method"
+            )
+    config["base"] = without_base(config["images"])
 
 
 def check_base(base: dict, mirror: str | None) -> None:
@@ -77,8 +117,7 @@ def check_base(base: dict, mirror: str | None) -> None:
 def pretraining_run(config: dict) -> dict:
     """Settings of the run that makes the base: `training` defaults, the pretraining's own changes."""
     pretrain = config["base"]["pretrain"]
-    # From nothing there is nothing to forget: one rate for all blocks, whatever the number of images.
-    training = validate({}, "training") | {"lr": 0.001, "layer_decay": 1.0}
+    training = validate({}, "training") | FROM_NOTHING
     training = merge(training, pretrain["training"])
     phase = {"train": "all", "epochs": pretrain["epochs"]}
     settings = run_settings("pretrain", pretrain["seed"], training, [phase])

@@ -1,6 +1,6 @@
 """A study's datasets: their settings checked and completed."""
 
-from frugalvit.config.bases import resized_side
+from frugalvit.config.bases import resized_side, size_key
 from frugalvit.data.sources.all_sources import source
 from frugalvit.errors import ConfigError
 
@@ -57,6 +57,6 @@ def check_sizes(config: dict, datasets: dict[str, dict]) -> None:
     for key, dataset in zip(("dataset", "base.pretrain.dataset"), datasets.values()):
         if config["base"]["image_size"] > dataset["crop"]:
             raise ConfigError(
-                f"base.image_size: {config['base']['image_size']} px, but {key}.crop stores "
+                f"{size_key(config['base'])}: {config['base']['image_size']} px, but {key}.crop stores "
                 f"{dataset['crop']} px; raise {key}.crop and {key}.resize, or lower this"
             )

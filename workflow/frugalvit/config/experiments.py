@@ -10,8 +10,12 @@ from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
 from frugalvit.methods.method import PLAIN as PLAIN_METHOD
-from frugalvit.methods.method import Entry
-from frugalvit.words import heads_alone
+from frugalvit.methods.method import Entry, Method
+from frugalvit.words import MIXES, heads_alone
+
+FROM_NOTHING = {"lr": 0.001, "layer_decay": 1.0}  # nothing to forget: one rate for all blocks
+NONE = "none"  # source of a base that there is not
+SHAPE = ("method", "dropout", "stochastic_depth")  # settings that decide any model's shape
 
 
 @dataclass(frozen=True)
@@ -201,11 +205,13 @@ def _check_words(at: str, schedule: list[dict], own: tuple[str, ...]) -> None:
         word = phase["train"]
         if not heads_alone(word) or word in own:
             continue
-        where, instead = f"{at}.schedule[{index}].train", ", or ".join(own)
+        where, instead = f"{at}.schedule[{index}].train", ", or ".join(own) or "all"
         if word in registry.method(PLAIN_METHOD).head_phases:
             raise ConfigError(f"{where}: '{word}' is the plain model's; write {instead}")
         owners = [name for name in registry.METHODS if word in registry.method(name).head_phases]
-        raise ConfigError(f"{where}: '{word}' is for method {' and '.join(owners)}; write {own[0]}")
+        raise ConfigError(
+            f"{where}: '{word}' is for method {' and '.join(owners)}; write {(*own, 'all')[0]}"
+        )
 
 
 def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -> dict:
@@ -218,6 +224,17 @@ def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -
         **{key: value for key, value in training.items() if key not in of_a_phase},
         "schedule": [merge(defaults, phase) for phase in schedule],
     }
+
+
+def preprocessing(base: dict) -> dict:
+    """What a base's card says of its images, where the configuration says it all."""
+    return {key: base[key] for key in ("image_size", "mean", "std")}
+
+
+def shape_of(settings: dict, method: Method) -> dict:
+    """Of a run's settings, those that decide its model's shape."""
+    keys = (*SHAPE, *method.shape, *([] if method.based else ["preprocessing"]))
+    return {key: settings[key] for key in keys if key in settings}
 
 
 def feature_sets(settings: dict) -> list[str]:
@@ -236,15 +253,20 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
     _check_depth(at, schedule, layers, config["base"]["model"])
     method = registry.method(raw["method"])
     settings = run_settings(raw["method"], seed, training, schedule)
+    if not method.based:
+        for phase in settings["schedule"]:
+            phase |= {key: rate for key, rate in FROM_NOTHING.items() if phase[key] is None}
     method.check_schedule(at, settings["schedule"])
-    _check_views(at, settings)
+    _check_augment(at, settings, method)
     own = method.training(raw)
+    if not method.based and config["base"]["source"] == NONE:
+        own |= {"preprocessing": preprocessing(config["base"])}
     if "keep_blocks" in raw and "keep_blocks" not in own:
         raise ConfigError(f"{at}.keep_blocks: {raw['method']} keeps all blocks; remove it")
     return settings | own
 
 
-def _check_views(at: str, settings: dict) -> None:
+def _check_augment(at: str, settings: dict, method: Method) -> None:
     """Head phases on the base's features share one set of cached views; one policy a phase."""
     for index, phase in enumerate(settings["schedule"]):
         if phase["augment"].get("trivial_augment") and phase["augment"].get("auto_augment"):
@@ -252,6 +274,12 @@ def _check_views(at: str, settings: dict) -> None:
                 f"{at}.schedule[{index}].augment: trivial_augment and auto_augment are both on, one "
                 "perhaps from training.augment; set one of them to false"
             )
+        for key in MIXES:
+            if phase["augment"].get(key) and not method.soft_labels:
+                raise ConfigError(
+                    f"{at}.schedule[{index}].augment.{key}: {settings['method']} learns one class an "
+                    "image; set it to 0"
+                )
     for index, phase in enumerate(settings["schedule"]):
         if not heads_alone(phase["train"]):
             return

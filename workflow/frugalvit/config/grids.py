@@ -102,23 +102,44 @@ def apply_point(at: str, raw: dict, point: dict) -> dict:
         where = f"{at}.grid.parameters.{setting}"
         if setting in _FIXED:
             raise ConfigError(f"{where}: a grid cannot vary this; write one experiment for each")
-        steps = steps_of(setting)
-        place: Any = chosen
-        try:
-            for step in steps[:-1]:
-                place = place[step] if isinstance(step, int) else place.setdefault(step, {})
-            place[steps[-1]] = value
-        except (IndexError, KeyError, TypeError, AttributeError):
-            example = key_path(["schedule", len(raw.get("schedule", [0])) - 1, "lr"])
-            raise ConfigError(
-                f"{where}: no such setting; write a key such as lr or {example}"
-            ) from None
+        place, last = set_setting(where, chosen, setting, value)
         try:
             validate(chosen, "experiment", at)
         except ConfigError as error:
             raise ConfigError(f"{where}: {shown(value)} does not fit: {error}") from None
-        point[setting] = place[steps[-1]]
+        point[setting] = place[last]
     return chosen
+
+
+def set_setting(where: str, raw: dict, setting: str, value: Any) -> tuple[Any, str | int]:
+    """Put a value at `lr` or `schedule[1].lr` of an experiment's entry, in place.
+
+    Args:
+        where: key to name.
+        raw: the entry.
+        setting: dotted, and indexed for lists.
+        value: of it.
+
+    Returns:
+        The block or list that holds it now, and under which key or index.
+
+    Raises:
+        ConfigError: there is no such place.
+    """
+    steps = steps_of(setting)
+    place: Any = raw
+    try:
+        for step in steps[:-1]:
+            place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+        place[steps[-1]] = value
+    except (IndexError, KeyError, TypeError, AttributeError):
+        schedule = raw.get("schedule", [0])
+        last = len(schedule) - 1 if isinstance(schedule, list) else 0
+        example = key_path(["schedule", last, "lr"])
+        raise ConfigError(
+            f"{where}: no such setting; write a key such as lr or {example}"
+        ) from None
+    return place, steps[-1]
 
 
 def check_distinct(at: str, points: list[dict], settings: list[dict]) -> None:

@@ -3,11 +3,10 @@
 from collections import Counter
 from typing import Any
 
+from frugalvit.config.experiments import shape_of
 from frugalvit.config.images import asked_of_images
 from frugalvit.config.study import Study
 from frugalvit.methods import registry
-
-SHAPE = ("method", "dropout", "stochastic_depth")  # settings that decide any model's shape
 
 
 def training(study: Study, run: str) -> dict[str, Any]:
@@ -28,10 +27,9 @@ def checked_experiments(study: Study) -> dict[str, dict[str, Any]]:
     for name, experiment in study.experiments.items():
         first = experiment.final_runs[0]
         settings = study.runs[first].settings
-        shape = (*SHAPE, *study.method_of(first).shape)
         checked[name] = {
             "settings": {
-                **{key: settings[key] for key in shape},
+                **shape_of(settings, study.method_of(first)),
                 "keep_blocks": experiment.keep_blocks,
             },
             "schedule": [

@@ -64,7 +64,8 @@ def load_schema() -> dict:
         ]
         if heads != registry.method(PLAIN).head_phases:
             words = registry.method(name).look.words
-            phase["x-expects"] += f"; with {words} {', '.join(heads)}, all or {{blocks: k}}"
+            allowed = f"{', '.join(heads)}, all or {{blocks: k}}" if heads else "all"
+            phase["x-expects"] += f"; with {words} {allowed}"
     told = {name: registry.method(name).summary for name in registry.METHODS}
     words = ", ".join(f"{name} ({what})" if what else name for name, what in told.items())
     method = experiment["properties"]["method"]

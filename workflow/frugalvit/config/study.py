@@ -4,11 +4,20 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
-from frugalvit.config.bases import check_base, pretraining_run, resized_side
+from frugalvit.config.bases import (
+    NONE,
+    check_base,
+    pretraining_run,
+    require_one,
+    resized_side,
+    size_key,
+)
 from frugalvit.config.datasets import check_sizes, collect_datasets
-from frugalvit.config.experiments import Experiment, Run, check_own_keys, expand
+from frugalvit.config.expansion import expanded
+from frugalvit.config.experiments import Experiment, Run, preprocessing, shape_of
 from frugalvit.config.grids import check_runs
 from frugalvit.config.images import asked_of_images, check_own_images
+from frugalvit.config.matrix import spread_out
 from frugalvit.config.reading import check_extent
 from frugalvit.config.schema import merge, validate
 from frugalvit.data.mirror import at_home, find_file, find_mirror
@@ -19,10 +28,6 @@ from frugalvit.methods import registry
 from frugalvit.methods.method import Method
 from frugalvit.models.weights.beside import files_beside
 
-BASE = "base"  # what an experiment says that starts from no other
-LONGEST_CHAIN = (
-    100  # of experiments, each from the one before; Snakemake goes through it by recursion
-)
 PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
 
 
@@ -59,6 +64,16 @@ class Study:
         """Methods of the experiments, in the order of their registry."""
         used = {experiment.method for experiment in self.experiments.values()}
         return [name for name in registry.METHODS if name in used]
+
+    @property
+    def based(self) -> bool:
+        """Whether there is a base."""
+        return self.config["base"]["source"] != NONE
+
+    @property
+    def preprocessing(self) -> dict | None:
+        """Size and normalisation of what networks see, where no base's card tells them."""
+        return None if self.based else preprocessing(self.config["base"])
 
     def experiment_of(self, run: str) -> Experiment:
         """The experiment that a run is of."""
@@ -124,21 +139,25 @@ class Study:
 
     def network_of(self, run: str) -> str:
         """Name of the table of cost of the network that a plain run shares with others."""
-        keep = self.experiment_of(run).keep_blocks
+        experiment = self.experiment_of(run)
+        keep = experiment.keep_blocks
         precision = self.runs[run].settings["precision"]
         name = f"cost-first_{keep}" if keep else "cost"
+        if not self.method_of(run).based:
+            name = f"cost-of-{experiment.name}"
         return name if precision == "auto" else f"{name}-{precision}"
 
     @property
     def plain_networks(self) -> dict[str, dict]:
         """What decides each network that plain runs share, by the name of its table of cost."""
-        return {
-            self.network_of(run): {
-                "keep_blocks": self.experiment_of(run).keep_blocks,
-                "precision": self.runs[run].settings["precision"],
-            }
-            for run in self.plain_runs
-        }
+        return {self.network_of(run): self._network(run) for run in self.plain_runs}
+
+    def _network(self, run: str) -> dict:
+        precision = self.runs[run].settings["precision"]
+        network = {"keep_blocks": self.experiment_of(run).keep_blocks, "precision": precision}
+        if self.method_of(run).based:
+            return network
+        return {**network, "made": shape_of(self.runs[run].settings, self.method_of(run))}
 
     @property
     def grids(self) -> list[str]:
@@ -187,7 +206,8 @@ class Study:
         """How much of the images that a folder of splits divides the models see."""
         base, dataset = self.config["base"], self.datasets[self.dataset_of(splits)]
         key = "base.pretrain.dataset" if splits == PRETRAIN_SPLITS else "dataset"
-        return View(base["image_size"], dataset["resize"], resized_side(base), key)
+        how = (dataset["resize"], resized_side(base), key, size_key(base))
+        return View(base["image_size"], *how)
 
     def small_views(self, policy: str) -> list[str]:
         """A line for each dataset of whose images the models see little, where that is the policy."""
@@ -197,6 +217,11 @@ class Study:
             if settings["checks"]["small_view"] == policy
         }
         return [line for line in found if line]
+
+    @property
+    def made_methods(self) -> list[str]:
+        """Methods whose networks are made from nothing."""
+        return [name for name in self.methods if not registry.method(name).based]
 
     @property
     def shown(self) -> list[str]:
@@ -220,8 +245,9 @@ def load_study(config: dict) -> Study:
 
 def _loaded(config: dict) -> Study:
     check_extent(config, "the study")
-    config = validate(copy.deepcopy(config))
+    config = validate(spread_out(copy.deepcopy(config)))
     check_runs(config)
+    require_one(config)
     for part, key in ((config["dataset"], "path"), (config["base"], "file")):
         if part[key] and part[key].startswith("~"):
             part[key] = at_home(part[key])
@@ -244,7 +270,7 @@ def _loaded(config: dict) -> Study:
         split_sets[PRETRAIN_SPLITS] = merge(validate({}, "splits"), changes)
         pretraining = pretraining_run(config)
 
-    experiments, runs = _expanded(config)
+    experiments, runs = expanded(config)
     for index, name in enumerate(config["figures"]["experiments"] or []):
         if name not in experiments:
             raise ConfigError(
@@ -266,69 +292,6 @@ def _loaded(config: dict) -> Study:
     for line in study.small_views("error"):
         raise ConfigError(line)
     return study
-
-
-def _expanded(config: dict) -> tuple[dict[str, Experiment], dict[str, Run]]:
-    """All experiments of a validated config and all their runs, in the config's order."""
-    experiments: dict[str, Experiment] = {}
-    runs: dict[str, Run] = {}
-    found: dict[str, tuple[Experiment, dict[str, Run]]] = {}
-    for name, raw in config["experiments"].items():
-        check_own_keys(f"experiments.{name}", raw)
-    for name in _sources_first(config["experiments"]):
-        raw = config["experiments"][name]
-        if raw.get("from") == BASE:
-            del raw["from"]
-        found[name] = expand(name, raw, config, found)
-    for name in config["experiments"]:
-        experiments[name] = found[name][0]
-        runs.update(found[name][1])
-    return experiments, runs
-
-
-def _sources_first(raw: dict[str, dict]) -> list[str]:
-    """Names of experiments in an order in which each comes after those that it builds on."""
-    if BASE in raw and any(entry.get("from") == BASE for entry in raw.values()):
-        raise ConfigError(f"experiments.{BASE}: the name of the pretrained base; choose another")
-    ordered: dict[str, int] = {}  # name -> experiments that it builds on, one upon the other
-    for first in raw:
-        chain = [first]
-        while chain:
-            name = chain[-1]
-            waited_for = _named(name, raw)
-            missing = next((key for key, other in waited_for.items() if other not in ordered), None)
-            if missing is None:
-                ordered[name] = 1 + max(
-                    (ordered[other] for other in waited_for.values()), default=0
-                )
-                chain.pop()
-                if ordered[name] > LONGEST_CHAIN:
-                    raise ConfigError(
-                        f"experiments.{name}.{next(iter(waited_for))}: more than {LONGEST_CHAIN} "
-                        "experiments build one upon the other; start from an earlier one"
-                    )
-            elif waited_for[missing] in chain:
-                loop = " from ".join(
-                    [*chain[chain.index(waited_for[missing]) :], waited_for[missing]]
-                )
-                raise ConfigError(f"experiments.{name}.{missing}: leads back to itself ({loop})")
-            else:
-                chain.append(waited_for[missing])
-    return list(ordered)
-
-
-def _named(name: str, raw: dict[str, dict]) -> dict[str, str]:
-    """The experiments that one names, by the key that does."""
-    found = {key: raw[name][key] for key in ("from", "baseline") if raw[name].get(key)}
-    if found.get("from") == BASE:
-        del found["from"]
-    for key, other in found.items():
-        if other not in raw:
-            raise ConfigError(
-                f"experiments.{name}.{key}: no experiment '{other}'; "
-                f"use one of: {', '.join(known for known in raw if known != name)}"
-            )
-    return found
 
 
 def holds_results_only(study: Study, folder: Path) -> bool:

@@ -146,14 +146,19 @@ def _of_views(labels: Tensor, positions: list[int], drawn: Tensor) -> Tensor:
     return labels[positions, drawn] if labels.ndim > 1 else labels[positions]
 
 
-def batch_order(count: int, batch_size: int, shuffle_seed: int | None = None) -> list[list[int]]:
-    """Positions of each batch of `count` items, in order, or in the order that the seed draws."""
+def batch_order(
+    count: int, batch_size: int, shuffle_seed: int | None = None, most: int | None = None
+) -> list[list[int]]:
+    """Positions of each batch of `count` items, in order, or in the order that the seed draws.
+
+    Of the `most` first of that order alone, where it is set.
+    """
     if not count:
         return []
     order = torch.arange(count)
     if shuffle_seed is not None:
         order = torch.randperm(count, generator=torch.Generator().manual_seed(shuffle_seed))
-    return [chunk.tolist() for chunk in order.split(batch_size)]
+    return [chunk.tolist() for chunk in order[:most].split(batch_size)]
 
 
 Items = ImageSet | FeatureSet | StateSet

@@ -13,6 +13,7 @@ class View(NamedTuple):
     resize: int  # short side that a photo is resized to
     usual: int  # resize where the study does not set it
     key: str  # of the dataset in the study
+    size_key: str = "base.image_size"  # of `image_size`
 
 
 def share_seen(view: View, ratio: float = 1.0) -> float:
@@ -32,6 +33,6 @@ def too_little(view: View) -> str:
     if share_seen(view) >= LEAST:
         return ""
     return (
-        f"{view.key}.resize: {view.resize} px for base.image_size {view.image_size}: {told(view)}; "
-        f"leave it out (then {view.usual} px) or raise base.image_size"
+        f"{view.key}.resize: {view.resize} px for {view.size_key} {view.image_size}: {told(view)}; "
+        f"leave it out (then {view.usual} px) or raise {view.size_key}"
     )

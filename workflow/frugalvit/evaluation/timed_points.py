@@ -60,19 +60,16 @@ def rows_of_run(rows: Sequence[dict], run: TimedRun) -> list[dict]:
     return [{**row, "model": names[row["model"]]} for row in rows if row["model"] in names]
 
 
-def plain_cost_table(
-    rows: Sequence[dict], key: tuple, name: str, architecture: dict[str, Any]
-) -> pd.DataFrame:
+def plain_cost_table(rows: Sequence[dict], key: tuple, name: str, gflops: float) -> pd.DataFrame:
     """Of the rows that `timing.measure_points` gives, those of one plain network as its table of cost.
 
     Args:
         rows: of all models.
-        key: its `plain_key`.
+        key: under which it was measured; its precision comes last.
         name: of the model in the table.
-        architecture: of the network, its `num_classes` among it.
+        gflops: of the network, per image.
     """
     table = pd.DataFrame([row for row in rows if row["model"] == key])
-    gflops = vit_flops(architecture, architecture["num_classes"])
     return table.assign(model=name, gflops=gflops, precision=key[-1])[COST_COLUMNS]
 
 

@@ -31,6 +31,7 @@ CURVES: dict[str, dict[str, Any]] = {
     "train": {"label": "training", "color": VERMILLION, "linestyle": (0, (3, 1.2)), "marker": "^"},
     "valid": {"label": "validation", "color": BLUE, "linestyle": "-", "marker": "o"},
 }
+LOSS = "cross-entropy loss (nats)"
 PANEL_HEIGHT, STRIP_HEIGHT = 52.0, 7.0  # mm
 LABEL_SPACE, AXIS_SPACE = 17.0, 11.0  # mm: direct labels at the right, ticks and label at the left
 
@@ -68,7 +69,8 @@ def stops(history: pd.DataFrame, phases: pd.DataFrame) -> pd.DataFrame:
 
 def plot(given: Mapping[str, pd.DataFrame], about: About) -> Figure:
     """See `figures.plotting`."""
-    return draw(given["histories"], given["assignments"], **about.of_experiment)
+    loss = about.options.get("loss", LOSS)
+    return draw(given["histories"], given["assignments"], **about.of_experiment, loss=loss)
 
 
 @style.themed
@@ -80,10 +82,12 @@ def draw(
     experiment: str,
     device: str,
     width_mm: float,
+    loss: str = LOSS,
 ) -> Figure:
     """Learning curves of all seeds of an experiment: each seed thin, their mean thick.
 
-    `history` has the columns of `history.csv` and `run`, `seed`; accuracies are fractions.
+    `history` has the columns of `history.csv` and `run`, `seed`; accuracies are fractions. `loss` is
+    what its losses are.
     """
     history, phases = align(history)
     stopped = stops(history, phases)
@@ -108,7 +112,7 @@ def draw(
         notes=notes,
     )
     width = panel_width(width_mm)
-    panels = (("loss", "cross-entropy loss (nats)", 1), ("accuracy", "accuracy (%)", 100))
+    panels = (("loss", loss, 1), ("accuracy", "accuracy (%)", 100))
     for number, (quantity, label, factor) in enumerate(panels):
         left = AXIS_SPACE + number * (width + LABEL_SPACE + AXIS_SPACE + 1)
         draw_strip(page, phases, left, width)
@@ -188,6 +192,9 @@ def draw_panel(
         if history[column].isna().all():
             continue
         runs = history.pivot(index="x", columns="run", values=column).reindex(places) * factor
+        # Lines go on over epochs that nobody validated.
+        known = history.groupby("x")[column].count()
+        runs = runs.drop(index=known.index[known == 0])
         mean = runs.mean(axis=1, skipna=False)
         marker: dict[str, Any] = (
             {"marker": look["marker"], "markersize": 2.6} if len(places) <= 40 else {}

@@ -11,12 +11,12 @@ from frugalvit.training.freezing import freeze_check
 
 
 def check_base(
-    base: Path, experiments: Mapping[str, dict[str, Any]], num_classes: int
+    base: Path | None, experiments: Mapping[str, dict[str, Any]], num_classes: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Begin every experiment's model, and let its method refuse what it cannot do with it.
 
     Args:
-        base: folder of the base.
+        base: folder of the base; None in a study without one.
         experiments: name -> `settings`, `schedule` and `evaluation`.
         num_classes: of the study.
 

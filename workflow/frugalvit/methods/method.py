@@ -8,7 +8,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `schema.yaml` | the keys of this method's experiments: types, defaults, descriptions | `config` |
 | `docs.md` | what a user should read before them | `config.docs` |
 | `keys.py` | `METHOD`: checks, expansion, tables, figures (a `Method`) | `config`, rules |
-| `model.py` | `adapt`, `describe`, `restore` (a `ModelPart`) | training, evaluation |
+| `model.py` | `adapt` or `begin`, `describe`, `restore` (a `ModelPart`) | training, evaluation |
 | `objective.py` | `Objectives(model, settings, teacher)` (`training.objective`) | training |
 | `check.py` | `check(model, settings, how)` (a `CheckPart`), if any | the early check of models |
 | `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from frugalvit.config.experiments import Experiment
     from frugalvit.data.division import Division
     from frugalvit.evaluation.tested import TestedRun
+    from frugalvit.models.networks.network import Network
     from frugalvit.operating_point import Point
 
 
@@ -136,6 +137,8 @@ class Method:
     """Check phases whose epochs are resolved; raises ConfigError."""
     distils: Callable[[dict[str, Any]], bool] = _never
     """From an entry, whether its runs learn from the answers of its baseline's."""
+    based: bool = True  # its runs start from the base or another run, else from nothing
+    soft_labels: bool = False  # its loss takes shares of classes, which mixed images have
     boxed: bool = False  # its runs learn the box of each image besides its class
     trains: bool = True  # else its runs are another experiment's, used in another way
     head_phases: tuple[str, ...] = ("head",)  # words of a schedule that train heads only
@@ -191,13 +194,24 @@ class ModelPart(Protocol):
         ...
 
     @staticmethod
+    def begin(settings: dict[str, Any], image_size: int, num_classes: int) -> "Network":
+        """In place of `adapt` where a method is not `based`: a network made from nothing.
+
+        Raises:
+            ConfigError: there is no such network. The message lacks the experiment.
+        """
+        ...
+
+    @staticmethod
     def describe(model: "nn.Module") -> dict[str, Any]:
-        """What a card says of the model besides its backbone's architecture, for `restore`."""
+        """What a card says of the model besides its backbone's architecture, for `restore`; where
+        the method is not `based`, its `architecture` too.
+        """
         ...
 
     @staticmethod
     def restore(backbone: "VisionTransformer", card: dict[str, Any]) -> "nn.Module":
-        """The model of that card, its weights not loaded yet."""
+        """The model of that card, its weights not loaded yet; no backbone where not `based`."""
         ...
 
 

@@ -14,6 +14,7 @@ METHODS = (
     "token_merging",
     "token_pruning",
     "localize",
+    "scratch",
 )
 
 

@@ -3,10 +3,11 @@
 Times of two moments, or of two processes, do not compare: the machine may be slower at one of them.
 """
 
+import json
 import logging
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from torch import Tensor, nn
@@ -29,9 +30,11 @@ from frugalvit.evaluation.timing import measure_points
 from frugalvit.files import read_csv
 from frugalvit.methods.method import PLAIN
 from frugalvit.methods.registry import part
-from frugalvit.methods.trained import load_run
+from frugalvit.methods.trained import load_run, start_run
 from frugalvit.models.backbone import architecture_of, backbone_of
-from frugalvit.models.base import build_from_base, load_card
+from frugalvit.models.base import build_from_base
+from frugalvit.models.flops import vit_flops
+from frugalvit.models.networks.network import Network
 from frugalvit.operating_point import FULL, points_of
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,8 @@ class Sitting:
     def __init__(
         self,
         store: Store,
-        base: Path,
+        base: Path | None,
+        preprocessing: dict[str, Any],
         assignments: Mapping[str, pd.DataFrame],
         gpus: int,
         threads: int,
@@ -55,7 +59,8 @@ class Sitting:
 
         Args:
             store: of the study.
-            base: the base's folder.
+            base: the base's folder; None in a study without one.
+            preprocessing: of the images that are shown.
             assignments: of images to splits, by the folder of the splits.
             gpus: granted.
             threads: CPU threads granted.
@@ -67,23 +72,37 @@ class Sitting:
         self.num_classes = len(store.class_names)
         self.batch_sizes = [1, throughput_batch, LARGE_BATCH]
         self.seconds = measure_seconds
-        self._pixels = _shown(store, load_card(base)["preprocessing"], assignments, measure_images)
+        self._pixels = _shown(store, preprocessing, assignments, measure_images)
         self._fabrics: dict[str, Fabric] = {}
         self._models: dict[Hashable, nn.Module] = {}
         self._images: dict[Hashable, Tensor] = {}
-        self._shapes: dict[tuple, dict[str, Any]] = {}
+        self._gflops: dict[tuple, float] = {}
         self._rows: list[dict[str, Any]] = []
 
-    def add_plain(self, keep_blocks: int | None, precision: str) -> tuple:
-        """The base with a head, whole or cut to its first blocks; returns its key.
+    def add_plain(
+        self, keep_blocks: int | None, precision: str, made: dict[str, Any] | None = None
+    ) -> tuple:
+        """A network that answers whole; returns its key.
 
         No time depends on weights, so a run's own need not be trained yet.
+
+        Args:
+            keep_blocks: the base with a head, cut to so many first blocks; whole where None.
+            precision: of its runs.
+            made: in place of the base, settings of a network made from nothing (`start_run`).
         """
-        model = build_from_base(self.base, self.num_classes, num_layers=keep_blocks).eval()
-        shape = architecture_of(model)
-        key = plain_key(shape["num_layers"], precision_of(self._fabric(precision)))
-        self._shapes[key] = shape
-        self._add(key, model, precision, next(iter(self._pixels)))
+        used = precision_of(self._fabric(precision))
+        if made:
+            network = start_run(made, self.base, None, self.num_classes).eval()
+            key = (FULL, json.dumps(made, sort_keys=True), used)
+            self._gflops[key] = cast(Network, network).gflops
+        else:
+            folder = cast(Path, self.base)
+            network = build_from_base(folder, self.num_classes, num_layers=keep_blocks).eval()
+            shape = architecture_of(network)
+            key = plain_key(shape["num_layers"], used)
+            self._gflops[key] = vit_flops(shape, shape["num_classes"])
+        self._add(key, network, precision, next(iter(self._pixels)))
         return key
 
     def add_run(self, run: dict[str, Any], folder: Path) -> TimedRun:
@@ -116,7 +135,7 @@ class Sitting:
 
     def plain_costs(self, key: tuple) -> pd.DataFrame:
         """Table of cost of a plain network (`evaluation.cost.COLUMNS`)."""
-        return plain_cost_table(self._rows, key, PLAIN, self._shapes[key])
+        return plain_cost_table(self._rows, key, PLAIN, self._gflops[key])
 
     def costs(self, run: TimedRun) -> pd.DataFrame:
         """Table of cost of a run's operating points and of the plain model beside them."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -11,19 +11,21 @@ from frugalvit.errors import WeightsError
 from frugalvit.files import read_json
 from frugalvit.methods import registry
 from frugalvit.models.backbone import architecture_of, backbone_of, build
-from frugalvit.models.base import build_from_base
+from frugalvit.models.base import build_from_base, preprocessing_of
 from frugalvit.models.stochastic_depth import add_stochastic_depth
 from frugalvit.models.weights.tensors import load_into
 from frugalvit.training.objective import Objectives
 
 
-def start_run(settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
+def start_run(
+    settings: dict, base: Path | None, source: Path | None, num_classes: int
+) -> nn.Module:
     """The model that a run begins with; fresh heads draw from torch's global generator.
 
     Args:
         settings: the run's: `method`, `dropout`, `stochastic_depth`, and where they are set
             `keep_blocks` and those of the method (`Method.shape`).
-        base: the base's folder.
+        base: the base's folder; None in a study without one.
         source: folder of the run whose model is taken in place of the base.
         num_classes: of a fresh head.
 
@@ -32,15 +34,19 @@ def start_run(settings: dict, base: Path, source: Path | None, num_classes: int)
             lacks the key, which the caller knows.
     """
     dropout = settings["dropout"]
+    model_part = registry.part(settings["method"], "model")
+    if not registry.method(settings["method"]).based:
+        image_size = preprocessing_of(base, settings)["image_size"]
+        return model_part.begin(settings, image_size, num_classes)
     if source:
         backbone = backbone_of(load_run(source, dropout)[0])
     else:
         backbone = build_from_base(
-            base, num_classes, dropout=dropout, num_layers=settings.get("keep_blocks")
+            cast(Path, base), num_classes, dropout=dropout, num_layers=settings.get("keep_blocks")
         )
     if settings["stochastic_depth"]:
         add_stochastic_depth(backbone, settings["stochastic_depth"])
-    return registry.part(settings["method"], "model").adapt(backbone, settings)
+    return model_part.adapt(backbone, settings)
 
 
 def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
@@ -51,8 +57,9 @@ def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
         WeightsError: the weights are not those that were written, or not the model's.
     """
     card = read_json(folder / "card.json")
-    architecture = card["architecture"]
-    backbone = build(architecture, architecture["num_classes"], dropout=dropout)
+    architecture, backbone = card["architecture"], None
+    if registry.method(card["method"]).based:
+        backbone = build(architecture, architecture["num_classes"], dropout=dropout)
     model = registry.part(card["method"], "model").restore(backbone, card)
     weights = folder / "weights.safetensors"
     check_noted(weights, WeightsError)
@@ -71,7 +78,9 @@ class MethodRecipe:
         """Whether its runs learn boxes."""
         return registry.method(self.method).boxed
 
-    def start(self, settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
+    def start(
+        self, settings: dict, base: Path | None, source: Path | None, num_classes: int
+    ) -> nn.Module:
         """See `start_run`; of a run that makes the base, whose settings name no method, too."""
         return start_run(settings | {"method": self.method}, base, source, num_classes)
 
@@ -86,4 +95,6 @@ class MethodRecipe:
     def describe(self, model: nn.Module) -> dict[str, Any]:
         """What a card says of a model, for `load_run`."""
         own = registry.part(self.method, "model").describe(model)
+        if not registry.method(self.method).based:
+            return own
         return {"architecture": architecture_of(backbone_of(model)), **own}

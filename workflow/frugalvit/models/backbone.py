@@ -80,6 +80,12 @@ def backbone_of(model: nn.Module) -> VisionTransformer:
     return getattr(model, "backbone", model)
 
 
+def block_count(model: nn.Module) -> int:
+    """Encoder blocks of a model, or of the backbone in it; 0 of a network that has none."""
+    encoder = getattr(backbone_of(model), "encoder", None)
+    return len(encoder.layers) if encoder is not None else 0
+
+
 def architecture_of(model: VisionTransformer) -> dict[str, Any]:
     """The architecture that `build` makes `model` from, with its `num_classes` and `eps`."""
     first = model.encoder.layers[0]
@@ -181,7 +187,7 @@ def parameter_part(name: str) -> str:
 def own_parts(model: nn.Module) -> list[str]:
     """Parts that a model has besides its backbone's, in the order of its parameters."""
     parts = (parameter_part(name) for name, _ in model.named_parameters())
-    known = set(part_names(len(backbone_of(model).encoder.layers)))
+    known = set(part_names(block_count(model)))
     return list(dict.fromkeys(part for part in parts if part not in known))
 
 

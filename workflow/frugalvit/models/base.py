@@ -1,6 +1,7 @@
 """The base of a study: one backbone on disk, `weights.safetensors`, with its `card.json`."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,21 @@ def load_card(folder: str | Path) -> dict[str, Any]:
     if not isinstance(card, dict) or not {"architecture", "preprocessing"} <= card.keys():
         raise WeightsError(f"{path}: missing or no card of a base; export the base again")
     return card
+
+
+def folder_of(files: Sequence[str | Path]) -> Path | None:
+    """The base's folder by its files; None of a study without one."""
+    return Path(files[0]).parent if files else None
+
+
+def preprocessing_of(base: Path | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Size and normalisation of what runs see: the base's, or in a study without one the settings'.
+
+    Args:
+        base: folder of the base.
+        settings: of a run, their `preprocessing` as a base's card has it.
+    """
+    return load_card(base)["preprocessing"] if base else settings["preprocessing"]
 
 
 def load_base(folder: str | Path) -> tuple[State, dict[str, Any]]:

@@ -12,7 +12,14 @@ from typing import Any
 from torch import nn
 
 from frugalvit.errors import ConfigError
-from frugalvit.models.backbone import backbone_of, own_parts, parameter_part, part_names
+from frugalvit.models.backbone import (
+    backbone_of,
+    block_count,
+    own_parts,
+    parameter_part,
+    part_names,
+)
+from frugalvit.models.networks.network import Network
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +80,8 @@ def parts_trained(model: nn.Module, train: Train) -> list[str]:
 
 
 def num_layers_of(model: nn.Module) -> int:
-    """Encoder blocks of a model or of the backbone that it observes."""
-    return len(backbone_of(model).encoder.layers)
+    """Encoder blocks of a model or of the backbone that it observes; 0 of a network without any."""
+    return block_count(model)
 
 
 def set_modes(model: nn.Module) -> None:
@@ -84,6 +91,8 @@ def set_modes(model: nn.Module) -> None:
     differently from its cached features.
     """
     model.train()
+    if not num_layers_of(model):  # nothing of it is ever frozen
+        return
     backbone = backbone_of(model)
     for module in (backbone.conv_proj, *backbone.encoder.layers, backbone.encoder.ln):
         module.train(any(parameter.requires_grad for parameter in module.parameters()))
@@ -144,7 +153,8 @@ def freeze_report(model: nn.Module, train: Train) -> dict[str, Any]:
         counts[part in parts] += parameter.numel()
     # A base is exported without a head, which each run gives it.
     names = part_names(num_layers_of(model), own_parts(model))
-    shown = [part for part in names if part in present or part == "head"]
+    to_come = {"head"} if not isinstance(model, Network) else set()
+    shown = [part for part in names if part in present | to_come]
     return {
         "train": train_label(train),
         "trainable": counts[True],

@@ -3,9 +3,8 @@
 import logging
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from frugalvit.devices.fabric import Fabric
 from frugalvit.errors import TrainingError
 from frugalvit.jobs.progress import Progress as Shown
 from frugalvit.models.backbone import parameter_part
+from frugalvit.training.averaging import Averaged
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
@@ -29,11 +29,12 @@ from frugalvit.training.freezing import (
     set_modes,
     train_label,
 )
-from frugalvit.training.objective import Objective, Objectives
+from frugalvit.training.lengths import inputs_of, total_steps, validates, with_lengths
+from frugalvit.training.objective import Objectives
 from frugalvit.training.parallel import Share
+from frugalvit.training.passes import Passes
 from frugalvit.training.phases import (
     DROPOUT,
-    SHUFFLE,
     Patience,
     RunData,
     Stage,
@@ -87,7 +88,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         images, layers = len(self.data.train_ids), num_layers_of(self.model)
-        self.settings = with_rates(self.settings, images, layers)
+        self.settings = with_lengths(with_rates(self.settings, images, layers), images)
 
     def fit(self) -> Progress:
         """Train, and leave the kept epoch's weights in the model.
@@ -96,8 +97,8 @@ class Trainer:
             TrainingError: the loss stopped being a finite number.
         """
         # Parameters that a phase after the best epoch trains must go back to what they were then.
-        initial = self._state({name for name, _ in self.model.named_parameters()})
-        progress, best, optimizer_state = self._resume()
+        initial = self._state(set(self.model.state_dict()))
+        progress, best, resumed = self._resume()
         self.model.to(self.fabric.device)
         with self._events(progress) as events:
             for number, phase in enumerate(self.settings["schedule"]):
@@ -106,19 +107,23 @@ class Trainer:
                 if number > progress.phase:
                     progress.enter_phase(number)
                 stage = self._prepare(progress)
-                if optimizer_state is not None:
-                    stage.optimizer.load_state_dict(optimizer_state)
-                    optimizer_state = None
+                averaged = Averaged(self.model, phase["ema"]) if phase.get("ema") else None
+                if resumed:
+                    stage.optimizer.load_state_dict(resumed["optimizer"])
+                    if averaged:
+                        averaged.load(resumed["averaged"])
+                    resumed = {}
                 trained = self._names_trained(number)
                 patience = Patience(**progress.patience)
                 for _ in range(progress.phase_epochs, phase["epochs"]):
-                    row, stalling, score = self._epoch(stage, progress, patience)
-                    patience.update(phase, stalling, score[:-1])
+                    row, stalling, score = self._epoch(stage, progress, patience, averaged)
+                    if score:
+                        patience.update(phase, stalling, score[:-1])
                     self._record(row, progress, patience, events)
-                    if self.settings["keep"] == "last" or score > progress.best_score:
+                    if score and (self.settings["keep"] == "last" or score > progress.best_score):
                         progress.best_score, progress.best_epoch = score, row["epoch"]
-                        best = self._state(trained)
-                    self._save(progress, trained, best, stage)
+                        best = self._state(trained, averaged)
+                    self._save(progress, trained, best, stage, averaged)
                     if self.after_epoch:
                         self.after_epoch(row["epoch"])
                     if patience.exhausted(phase):
@@ -137,12 +142,17 @@ class Trainer:
         """The state after the last epoch; whoever has stored the result removes it."""
         return Checkpoint(self.folder / "last.ckpt", self.stamp)
 
-    def _resume(self) -> tuple[Progress, dict[str, Tensor], dict | None]:
-        """Progress, best weights and optimiser of the last epoch saved; of a new run, of none."""
+    @cached_property
+    def passes(self) -> Passes:
+        """What goes through the images."""
+        return Passes(self.share, self.data, self.settings["seed"])
+
+    def _resume(self) -> tuple[Progress, dict[str, Tensor], dict[str, Any]]:
+        """Progress, best weights and the state of the last epoch saved; of a new run, of none."""
         with self.share.one_by_one():  # the first may discard it
             state = self.checkpoint.load()
         if state is None:
-            return Progress(), {}, None
+            return Progress(), {}, {}
         progress = Progress(**state["progress"])
         self.model.load_state_dict(state["model"], strict=False)
         epochs = len(progress.history)
@@ -152,10 +162,17 @@ class Trainer:
         over = progress.phase_epochs >= phase["epochs"]
         if over or Patience(**progress.patience).exhausted(phase):
             progress.enter_phase(progress.phase + 1)
-            return progress, state["best"], None
-        return progress, state["best"], state["optimizer"]
+            return progress, state["best"], {}
+        return progress, state["best"], state
 
-    def _save(self, progress: Progress, trained: set[str], best: dict, stage: Stage) -> None:
+    def _save(
+        self,
+        progress: Progress,
+        trained: set[str],
+        best: dict,
+        stage: Stage,
+        averaged: Averaged | None,
+    ) -> None:
         if self.share.first:
             self.checkpoint.save(
                 {
@@ -163,6 +180,7 @@ class Trainer:
                     "model": self._state(trained),
                     "best": best,
                     "optimizer": stage.optimizer.state_dict(),
+                    "averaged": averaged.state() if averaged else {},
                 }
             )
 
@@ -196,19 +214,22 @@ class Trainer:
         parts: set[str] = set()
         for done in self.settings["schedule"][: phase + 1]:
             parts.update(parts_trained(self.model, done["train"]))
-        return {name for name, _ in self.model.named_parameters() if parameter_part(name) in parts}
+        return {name for name in self.model.state_dict() if parameter_part(name) in parts}
 
-    def _state(self, names: set[str]) -> dict[str, Tensor]:
+    def _state(self, names: set[str], averaged: Averaged | None = None) -> dict[str, Tensor]:
+        """Parameters, and what batch norms have counted; of their average, where there is one."""
+        values = averaged.values if averaged else self.model.state_dict()
         return {
-            name: parameter.detach().cpu().clone()
-            for name, parameter in self.model.named_parameters()
-            if name in names
+            name: value.detach().cpu().clone() for name, value in values.items() if name in names
         }
 
     def _epoch(
-        self, stage: Stage, progress: Progress, patience: Patience
+        self, stage: Stage, progress: Progress, patience: Patience, averaged: Averaged | None
     ) -> tuple[dict, float, list[float]]:
-        """Train one epoch and validate: a row of the history, the loss for plateau, the score."""
+        """Train one epoch and validate: a row of the history, the loss for plateau, the score.
+
+        Of an epoch that is not validated the score is empty.
+        """
         phase, seed = self.settings["schedule"][progress.phase], self.settings["seed"]
         epoch = len(progress.history) + 1
         started = time.perf_counter()
@@ -218,110 +239,49 @@ class Trainer:
         stage.train.epoch = epoch
         steps_per_epoch = math.ceil(len(stage.train) / phase["batch_size"])
         first_step = progress.phase_epochs * steps_per_epoch
+        total = total_steps(phase, len(stage.train))
+        inputs = inputs_of(phase, progress.phase_epochs, len(stage.train))
 
         def set_rates(step: int) -> None:
-            factor = patience.factor * rate_factor(phase, first_step + step, steps_per_epoch)
+            factor = rate_factor(phase, first_step + step, steps_per_epoch, total)
             for group in stage.optimizer.param_groups:
-                group["lr"] = phase["lr"] * group["lr_scale"] * factor
+                group["lr"] = phase["lr"] * group["lr_scale"] * factor * patience.factor
 
         stage.module.train()
         set_modes(self.model)
-        images = len(stage.train) + len(stage.valid)
+        validated = validates(phase, progress.phase_epochs)
+        images = inputs + (len(stage.valid) if validated else 0)
         shown = Shown(f"epoch {epoch}", images, "images", enabled=self.share.first)
         objective = self.objectives.training(phase, progress.history, self.share)
-        trained = self._train_batches(stage, phase, objective, set_rates, epoch, shown)
+        how = (set_rates, epoch, inputs, shown, averaged)
+        trained = self.passes.train(stage, phase, objective, *how)
         if not math.isfinite(trained["loss"]):
             raise TrainingError(
                 f"schedule[{progress.phase}].lr: the loss is no longer finite in epoch {epoch}; "
                 f"lower lr ({phase['lr']:g}) or set clip_norm"
             )
         objective = self.objectives.validation(phase, progress.history)
-        valid = self._validate(stage, objective, shown)
-        for line in objective.lines(valid):
-            log.info("%s", line)
+        valid: dict[str, float] = {}
+        if validated:
+            with averaged.in_place() if averaged else nullcontext():
+                valid = self.passes.validate(stage, objective, shown)
+            for line in objective.lines(valid):
+                log.info("%s", line)
         row = {
             "epoch": epoch,
             "phase": progress.phase + 1,
             "train": train_label(phase["train"]),
             "lr": max(group["lr"] for group in stage.optimizer.param_groups),
             **{f"train_{name}": trained[name] for name in ("loss", "accuracy")},
-            **{f"valid_{name}": valid[name] for name in ("loss", "accuracy")},
+            **{f"valid_{name}": valid.get(name) for name in ("loss", "accuracy")},
             "seconds": time.perf_counter() - started,
             **{f"train_{name}": value for name, value in trained.items() if name not in PLAIN},
             **{f"valid_{name}": value for name, value in valid.items() if name not in PLAIN},
             **objective.weights,
         }
         # Times differ from process to process, and with them what depends on the row.
-        return self.fabric.broadcast((row, valid[objective.stalls_on], objective.score(valid)))
-
-    def _train_batches(
-        self,
-        stage: Stage,
-        phase: dict,
-        objective: Objective,
-        set_rates: Callable[[int], None],
-        epoch: int,
-        shown: Shown,
-    ) -> dict[str, float]:
-        """Mean losses and measures over the epoch, as the weights were at each step."""
-        # Summed on the device: reading a number from a GPU at every step would make it wait.
-        sums = defaultdict(list)
-        answers: list[tuple[Tensor, Tensor]] = []
-        loader = self.share.training(
-            stage.train,
-            phase["batch_size"],
-            mix_seed(self.settings["seed"], SHUFFLE, epoch),
-            0 if stage.cached else self.data.workers,
-        )
-        for step, (inputs, labels, own) in enumerate(loader):
-            set_rates(step)
-            outputs = stage.module(inputs)
-            losses = objective.losses(outputs, labels, inputs)
-            stage.optimizer.zero_grad()
-            self.fabric.backward(self.share.weighted(losses["loss"]))
-            if phase["clip_norm"]:
-                self.fabric.clip_gradients(
-                    stage.module,
-                    stage.optimizer,
-                    max_norm=phase["clip_norm"],
-                    error_if_nonfinite=False,
-                )
-            stage.optimizer.step()
-            shown.advance(own * self.share.count)
-            if not own:
-                continue
-            for name, loss in losses.items():
-                sums[name].append(loss.detach() * own)
-            outputs = outputs.detach()
-            sums["accuracy"].append(objective.counts(outputs, labels)["accuracy"])
-            answers.append((objective.predicted(outputs), labels))
-        added = {name: torch.stack(values).sum().item() for name, values in sums.items()}
-        return self._measures(objective, added, answers, len(stage.train))
-
-    @torch.inference_mode()
-    def _validate(self, stage: Stage, objective: Objective, shown: Shown) -> dict[str, float]:
-        """Mean losses and measures over the whole validation split."""
-        stage.module.eval()
-        sums: dict[str, float] = defaultdict(float)
-        answers: list[tuple[Tensor, Tensor]] = []
-        workers = 0 if stage.cached else self.data.workers
-        for inputs, labels in self.share.whole_batches(stage.valid, self.data.batch_size, workers):
-            outputs = stage.module(inputs)
-            for name, loss in objective.losses(outputs, labels, inputs).items():
-                sums[name] += loss.item() * len(labels)
-            for name, count in objective.counts(outputs, labels).items():
-                sums[name] += count.item()
-            answers.append((objective.predicted(outputs), labels))
-            shown.advance(len(labels) * self.share.count)
-        return self._measures(objective, sums, answers, len(stage.valid))
-
-    def _measures(
-        self, objective: Objective, sums: dict, answers: list[tuple[Tensor, Tensor]], count: int
-    ) -> dict[str, float]:
-        """Measures of a split from what each process summed and answered."""
-        totals, predicted, labels = self.share.totals(sums, answers)
-        means = {name: value / count for name, value in totals.items()}
-        return means | objective.of_split(predicted, labels)
+        scored = (valid[objective.stalls_on], objective.score(valid)) if valid else (math.inf, [])
+        return self.fabric.broadcast((row, *scored))
 
     def _record(
         self, row: dict, progress: Progress, patience: Patience, writer: SummaryWriter | None
@@ -332,12 +292,15 @@ class Trainer:
         if writer:
             for name, value in row.items():
                 split, _, measure = name.partition("_")
-                if split in ("train", "valid") and measure:
+                if split in ("train", "valid") and measure and value is not None:
                     writer.add_scalar(f"{measure}/{split}", value, row["epoch"])
             writer.add_scalar("lr", row["lr"], row["epoch"])
         epochs = sum(phase["epochs"] for phase in self.settings["schedule"])
+        told = "not validated"
+        if row["valid_loss"] is not None:
+            told = f"validation loss {row['valid_loss']:.4f} accuracy {row['valid_accuracy']:.4f}"
         log.info(
-            "epoch %d of %d [%s] loss %.4f accuracy %.4f | validation loss %.4f accuracy %.4f | %.1f s",
-            row["epoch"], epochs, row["train"], row["train_loss"], row["train_accuracy"],
-            row["valid_loss"], row["valid_accuracy"], row["seconds"],
+            "epoch %d of %d [%s] loss %.4f accuracy %.4f | %s | %.1f s",
+            row["epoch"], epochs, row["train"], row["train_loss"], row["train_accuracy"], told,
+            row["seconds"],
         )  # fmt: skip

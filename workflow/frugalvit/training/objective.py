@@ -62,8 +62,12 @@ class Recipe(Protocol):
         """Whether runs learn boxes: labels are then targets (`data.boxes`)."""
         ...
 
-    def start(self, settings: dict, base: Path, source: Path | None, num_classes: int) -> nn.Module:
-        """The model that a run begins with: the base, or the run in `source`, adapted."""
+    def start(
+        self, settings: dict, base: Path | None, source: Path | None, num_classes: int
+    ) -> nn.Module:
+        """The model that a run begins with: the base, or the run in `source`, adapted; or a network
+        made from nothing.
+        """
         ...
 
     def load(self, folder: Path) -> nn.Module:
@@ -79,8 +83,16 @@ class Recipe(Protocol):
         ...
 
 
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Targets, float32 `[batch, classes]`, of labels `[batch]`; of mixed images' they are as given."""
+    return F.one_hot(labels, classes).float() if labels.ndim == 1 else labels
+
+
 class Classification:
-    """Cross-entropy of a plain classifier's logits `[batch, classes]`."""
+    """Cross-entropy of a plain classifier's logits `[batch, classes]`.
+
+    Labels are `[batch]`, or of mixed images the share of each class, `[batch, classes]`.
+    """
 
     def __init__(self, label_smoothing: float = 0.0):
         self.label_smoothing = label_smoothing
@@ -92,8 +104,9 @@ class Classification:
         return {"loss": F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)}
 
     def counts(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Images answered right, as `accuracy`."""
-        return {"accuracy": (outputs.argmax(dim=1) == labels).sum()}
+        """Images answered right, as `accuracy`; of mixed ones, whose largest share was answered."""
+        largest = labels if labels.ndim == 1 else labels.argmax(dim=1)
+        return {"accuracy": (outputs.argmax(dim=1) == largest).sum()}
 
     def predicted(self, outputs: Tensor) -> Tensor:
         """The class of the largest logit."""

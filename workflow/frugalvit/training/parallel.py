@@ -28,14 +28,19 @@ class Share:
         self._weight = 1.0  # this process's images of the current batch, over all images of it
 
     def training(
-        self, items: Items, batch_size: int, shuffle_seed: int, workers: int
+        self,
+        items: Items,
+        batch_size: int,
+        shuffle_seed: int,
+        workers: int,
+        most: int | None = None,
     ) -> Iterable[tuple[Any, Tensor, int]]:
         """This process's part of each shuffled batch: inputs, labels, and how many images of them count.
 
-        A process without an image in the last, smaller batch gets one that does not count: it has to
-        take part in the exchange of gradients.
+        Of all images, or of the `most` first ones. A process without an image in the last, smaller
+        batch gets one that does not count: it has to take part in the exchange of gradients.
         """
-        order = batch_order(len(items), batch_size, shuffle_seed)
+        order = batch_order(len(items), batch_size, shuffle_seed, most)
         parts = [chunk[self.rank :: self.count] or chunk[:1] for chunk in order]
         for chunk, (inputs, labels) in zip(order, self._load(items, parts, workers)):
             own = len(chunk[self.rank :: self.count])

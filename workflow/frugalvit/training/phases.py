@@ -27,14 +27,15 @@ from frugalvit.training import features
 from frugalvit.training.freezing import apply_freeze, parameter_groups
 from frugalvit.training.parallel import Share
 from frugalvit.training.prefix import blocks_cached, store_states
-from frugalvit.words import heads_alone
+from frugalvit.words import MIXES, heads_alone
 
 log = logging.getLogger(__name__)
 
 PLATEAU_FACTOR = 0.1
+LR_STEPS, STEP_FACTOR = (0.6, 0.85), 0.1
 SCRATCH = ".tokens-"  # folders that only a killed run leaves behind
 # Separate streams for everything a run draws, so that one more draw in one disturbs no other.
-AUGMENT, SHUFFLE, VIEW, DROPOUT = range(4)
+AUGMENT, SHUFFLE, VIEW, DROPOUT, MIX = range(5)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,10 @@ def prepare_stage(
         train, valid = _feature_sets(share, model, settings, phase, data, fresh, place)
         network = on_features(model)
     else:
-        augment = phase["augment"] or None
+        # Whole batches are mixed later, on the device.
+        augment = {
+            key: value for key, value in phase["augment"].items() if key not in MIXES
+        } or None
         how = (augment, mix_seed(seed, AUGMENT), data.boxed)
         train = ImageSet(data.store, data.train_ids, data.preprocessing, *how)
         valid = ImageSet(data.store, data.valid_ids, data.preprocessing, boxed=data.boxed)
@@ -218,18 +222,28 @@ def _make_grids(
     return grids
 
 
-def rate_factor(phase: dict, step: int, steps_per_epoch: int) -> float:
-    """Factor on every learning rate at a step (from 0) of a phase: linear warm-up, then cosine.
+def rate_factor(phase: dict, step: int, steps_per_epoch: int, total: int | None = None) -> float:
+    """Factor on every learning rate at a step (from 0) of a phase: linear warm-up, then its course.
 
     Warm-up reaches the full rate at its last step; cosine (SGDR, Loshchilov and Hutter 2017,
-    without restarts) falls over the remaining steps to nearly zero at the phase's last.
+    without restarts) falls over the remaining steps to nearly zero at the phase's last; step falls
+    to a tenth after each of `lr_steps`, shares of all steps.
+
+    Args:
+        phase: of a schedule.
+        step: from 0.
+        steps_per_epoch: of a whole epoch.
+        total: steps of the phase; where None its epochs are whole.
     """
-    total = phase["epochs"] * steps_per_epoch
+    total = phase["epochs"] * steps_per_epoch if total is None else total
     warmup = min(round(phase["warmup_epochs"] * steps_per_epoch), total - 1)
     if step < warmup:
         return (step + 1) / (warmup + 1)
     if phase["lr_schedule"] == "cosine":
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    if phase["lr_schedule"] == "step":
+        shares = phase.get("lr_steps", LR_STEPS)
+        return math.prod(STEP_FACTOR for share in shares if step >= share * total)
     return 1.0
 
 

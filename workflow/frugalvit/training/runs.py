@@ -17,7 +17,7 @@ from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.devices.fabric import Fabric, device_name, peak_memory_mb, precision_of
 from frugalvit.errors import WeightsError, sized_by, within
 from frugalvit.files import atomic_path, read_json, sha256_file, write_csv, write_json
-from frugalvit.models.base import load_card
+from frugalvit.models.base import load_card, preprocessing_of
 from frugalvit.models.weights.tensors import save
 from frugalvit.provenance import environment
 from frugalvit.training.checkpoint import fingerprint
@@ -40,7 +40,7 @@ class RunFiles:
     folder: Path
     store: Path
     assignments: Path  # CSV
-    base: Path
+    base: Path | None  # None in a study without one
     features: dict[str, Path]  # view set -> folder
     source: Path | None = None  # folder of the run that this one starts from, in place of the base
     teacher: Path | None = None  # folder of the run whose answers this one learns from
@@ -111,7 +111,8 @@ def train_run(
         for abandoned in files.folder.glob(f"{SCRATCH}*"):
             shutil.rmtree(abandoned)
     sources = _checksums(files)
-    stamp = _stamp(fabric, settings, data, code, load_card(files.base), sources)
+    base = load_card(files.base)["architecture"] if files.base else None
+    stamp = _stamp(fabric, settings, data, code, base, sources)
     objectives = recipe.objectives(model, settings, teacher)
     trainer = Trainer(
         model, settings, data, objectives, fabric, files.folder, stamp, teacher=teacher
@@ -156,7 +157,7 @@ def _data(settings: dict, files: RunFiles, boxed: bool, batch_size: int, workers
         store=store,
         train_ids=ids["train"],
         valid_ids=ids["valid"],
-        preprocessing=load_card(files.base)["preprocessing"],
+        preprocessing=preprocessing_of(files.base, settings),
         plain_features=files.features.get(PLAIN),
         view_features=files.features.get(view_set_name(settings)),
         base_backbone=bool(files.features) or files.source is None,
@@ -169,18 +170,26 @@ def _data(settings: dict, files: RunFiles, boxed: bool, batch_size: int, workers
 def _checksums(files: RunFiles) -> dict[str, str]:
     """Checksums of all files that the run is made from."""
     sources = {
-        "base": sha256_file(files.base / "weights.safetensors"),
         "index": sha256_file(files.store / "index.csv"),
         "assignments": sha256_file(files.assignments),
     }
-    for name, folder in (("teacher", files.teacher), ("source", files.source)):
+    for name, folder in (
+        ("base", files.base),
+        ("teacher", files.teacher),
+        ("source", files.source),
+    ):
         if folder:
             sources[name] = sha256_file(folder / "weights.safetensors")
     return sources
 
 
 def _stamp(
-    fabric: Fabric, settings: dict, data: RunData, code: str, base: dict, sources: dict[str, str]
+    fabric: Fabric,
+    settings: dict,
+    data: RunData,
+    code: str,
+    base: dict | None,
+    sources: dict[str, str],
 ) -> str:
     """Fingerprint of everything that a checkpoint of the run depends on."""
     draws = settings.get("dropout") or settings.get("stochastic_depth")
@@ -188,7 +197,7 @@ def _stamp(
         settings=settings,
         code=code,
         batch_size=data.batch_size,
-        base=[base["architecture"], base["preprocessing"]],
+        base=[base, data.preprocessing],
         pixels=[noted(data.store.folder / f"{split}.npy") for split in ("train", "valid")],
         precision=precision_of(fabric),
         # Each process draws its own: with another number of them other numbers would follow.
