@@ -244,7 +244,7 @@ def test_shipped_studies_are_valid(path, tmp_path):
     if config["dataset"]["source"] == "folder":  # whose path is the user's to write
         config["dataset"]["path"] = str(photos(tmp_path / "photos", classes=3, each=14))
     else:  # what a study finds in the mirror
-        for name in (config["dataset"].get("path"), config["base"].get("file")):
+        for name in (config["dataset"].get("path"), config.get("base", {}).get("file")):
             if name:
                 (tmp_path / name).touch()
                 config["mirror"] = str(tmp_path)

@@ -10,10 +10,12 @@ import yaml
 from torch import nn
 
 from frugalvit.config.experiments import run_settings
+from frugalvit.config.reading import read_yaml
 from frugalvit.config.schema import merge, validate
 from frugalvit.config.study import load_study
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.errors import ConfigError
+from frugalvit.methods.scratch.model import begin
 from frugalvit.methods.scratch.objective import SquaredError
 from frugalvit.methods.trained import MethodRecipe, load_run
 from frugalvit.training.averaging import Averaged
@@ -209,6 +211,28 @@ def test_a_matrix_makes_an_experiment_of_each_combination(config):
     assert last["network"]["num_heads"] == 4
     assert last["schedule"][0]["lr"] == 0.001
     assert last["schedule"][0]["label_smoothing"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("cifar10", [3_195_146, 3_195_146, 3_619_403, 11_173_962]),
+        (
+            "fashion_mnist",
+            [2_185_610, 2_185_610, 2_039_579, 2_185_610, 2_185_610, 2_185_610, 4_294_026, 4_294_026,
+             4_469_178, 6_395_274, 8_510_858, 25_453_962, 11_243_466, 2_002_698],
+        ),
+    ],
+)  # fmt: skip
+def test_shipped_studies_have_the_sources_networks(name, parameters):
+    study = load_study(read_yaml(STUDY.parents[2] / "config" / "studies" / f"{name}.yaml"))
+    found = []
+    for experiment in study.experiments.values():
+        settings = study.runs[experiment.final_runs[0]].settings
+        with torch.device("meta"):
+            model = begin(settings, settings["preprocessing"]["image_size"], 10)
+        found.append(sum(one.numel() for one in model.parameters()))
+    assert found == parameters
 
 
 def test_rates_left_out_are_those_of_a_network_that_knows_nothing(config):

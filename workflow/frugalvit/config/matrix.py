@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from frugalvit.config.grids import MOST_POINTS, set_setting
-from frugalvit.config.lines import key_path, steps_of
+from frugalvit.config.lines import key_path
 from frugalvit.config.schema import merge, validate
 from frugalvit.errors import ConfigError, shown
 
@@ -73,7 +73,7 @@ def _combinations(name: str, raw: dict) -> list[tuple[str, dict]]:
             set_setting(f"{at}.{setting}", entry, setting, copy.deepcopy(value))
             if len(matrix[setting]) > 1:
                 suffix.append(_words(setting, value, matrix[setting]))
-        own = "_".join([name, *suffix])
+        own = "_".join([str(name), *suffix])
         if len(own) > LONGEST_NAME:
             raise ConfigError(
                 f"{at}: {shown(own)} is longer than {LONGEST_NAME} letters; give the experiment a "
@@ -88,8 +88,10 @@ def _words(setting: str, value: Any, values: list) -> str:
     if isinstance(value, dict | list):
         value = values.index(value)
     text = re.sub(r"[^a-z0-9]+", "_", str(value).lower()).strip("_")
-    key = next(step for step in reversed(steps_of(setting)) if isinstance(step, str))
-    return text if isinstance(value, str) and text else f"{key.lower()}_{text}"
+    if isinstance(value, str) and text:
+        return text
+    key = re.sub(r"[^a-z0-9]+", "_", setting.rpartition(".")[2].lower()).strip("_")
+    return f"{key}_{text}"
 
 
 def _with_recipe(name: str, entry: dict, recipes: dict[str, dict]) -> dict:
