@@ -147,17 +147,27 @@ def _of_views(labels: Tensor, positions: list[int], drawn: Tensor) -> Tensor:
 
 
 def batch_order(
-    count: int, batch_size: int, shuffle_seed: int | None = None, most: int | None = None
+    count: int,
+    batch_size: int,
+    shuffle_seed: int | None = None,
+    most: int | None = None,
+    weights: Tensor | None = None,
 ) -> list[list[int]]:
     """Positions of each batch of `count` items, in order, or in the order that the seed draws.
 
-    Of the `most` first of that order alone, where it is set.
+    Of the `most` first of that order alone, where it is set. With `weights` `[count]` as many are
+    drawn, each as often as its weight says, some more than once.
     """
     if not count:
         return []
     order = torch.arange(count)
     if shuffle_seed is not None:
-        order = torch.randperm(count, generator=torch.Generator().manual_seed(shuffle_seed))
+        generator = torch.Generator().manual_seed(shuffle_seed)
+        order = (
+            torch.randperm(count, generator=generator)
+            if weights is None
+            else torch.multinomial(weights, count, replacement=True, generator=generator)
+        )
     return [chunk.tolist() for chunk in order[:most].split(batch_size)]
 
 

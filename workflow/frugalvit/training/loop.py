@@ -20,6 +20,7 @@ from frugalvit.errors import TrainingError
 from frugalvit.jobs.progress import Progress as Shown
 from frugalvit.models.backbone import parameter_part
 from frugalvit.training.averaging import Averaged
+from frugalvit.training.balance import with_class_weights
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.freezing import (
     freeze_lines,
@@ -89,6 +90,7 @@ class Trainer:
     def __post_init__(self) -> None:
         images, layers = len(self.data.train_ids), num_layers_of(self.model)
         self.settings = with_lengths(with_rates(self.settings, images, layers), images)
+        self.settings = with_class_weights(self.settings, self.data)
 
     def fit(self) -> Progress:
         """Train, and leave the kept epoch's weights in the model.

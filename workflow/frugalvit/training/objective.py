@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frugalvit.training.balance import cross_entropy
 from frugalvit.training.parallel import Share
 
 
@@ -94,14 +95,16 @@ class Classification:
     Labels are `[batch]`, or of mixed images the share of each class, `[batch, classes]`.
     """
 
-    def __init__(self, label_smoothing: float = 0.0):
+    def __init__(self, label_smoothing: float = 0.0, class_weights: list[float] | None = None):
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
         self.weights: dict[str, float] = {}
         self.stalls_on = "loss"
 
     def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """The cross-entropy, as `loss`."""
-        return {"loss": F.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)}
+        how = (self.label_smoothing, self.class_weights)
+        return {"loss": cross_entropy(outputs, labels, *how)}
 
     def counts(self, outputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Images answered right, as `accuracy`; of mixed ones, whose largest share was answered."""

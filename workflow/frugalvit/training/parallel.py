@@ -34,13 +34,15 @@ class Share:
         shuffle_seed: int,
         workers: int,
         most: int | None = None,
+        weights: Tensor | None = None,
     ) -> Iterable[tuple[Any, Tensor, int]]:
         """This process's part of each shuffled batch: inputs, labels, and how many images of them count.
 
-        Of all images, or of the `most` first ones. A process without an image in the last, smaller
-        batch gets one that does not count: it has to take part in the exchange of gradients.
+        Of all images, or of the `most` first ones, drawn by `weights` where they are given. A process
+        without an image in the last, smaller batch gets one that does not count: it has to take part
+        in the exchange of gradients.
         """
-        order = batch_order(len(items), batch_size, shuffle_seed, most)
+        order = batch_order(len(items), batch_size, shuffle_seed, most, weights)
         parts = [chunk[self.rank :: self.count] or chunk[:1] for chunk in order]
         for chunk, (inputs, labels) in zip(order, self._load(items, parts, workers)):
             own = len(chunk[self.rank :: self.count])

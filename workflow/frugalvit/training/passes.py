@@ -10,6 +10,7 @@ from torch import Tensor
 from frugalvit.data.batches import mix_seed
 from frugalvit.jobs.progress import Progress as Shown
 from frugalvit.training.averaging import Averaged
+from frugalvit.training.balance import SAMPLER, drawn_weights
 from frugalvit.training.mixing import Mixing
 from frugalvit.training.objective import Objective
 from frugalvit.training.parallel import Share
@@ -56,6 +57,7 @@ class Passes:
             mix_seed(self.seed, SHUFFLE, epoch),
             0 if stage.cached else self.data.workers,
             inputs,
+            drawn_weights(stage.train.labels) if phase["balance"] == SAMPLER else None,
         )
         fabric = self.share.fabric
         classes = len(self.data.store.class_names)

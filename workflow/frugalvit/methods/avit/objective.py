@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from frugalvit.methods.avit.model import AViT, Halted, target_distribution, tokens_per_block
 from frugalvit.models.backbone import architecture_of
 from frugalvit.models.flops import vit_flops
+from frugalvit.training.balance import cross_entropy
 from frugalvit.training.objective import Classification, Objective
 from frugalvit.training.parallel import Share
 from frugalvit.words import heads_alone
@@ -64,8 +65,10 @@ class HaltingClassification:
         teacher: nn.Module | None = None,
         label_smoothing: float = 0.0,
         mean: Callable[[Tensor], Tensor] = _batch_mean,
+        class_weights: list[float] | None = None,
     ):
         self.mean = mean
+        self.class_weights = class_weights
         self.architecture = architecture
         self.num_classes = num_classes
         self.halting = halting
@@ -82,7 +85,7 @@ class HaltingClassification:
     def losses(self, outputs: Halted, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
         """`loss`, and its parts `task`, `ponder`, `distribution` and, with a teacher, `distillation`."""
         logits = outputs.logits.float()
-        task = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        task = cross_entropy(logits, labels, self.label_smoothing, self.class_weights)
         parts = {"task": task}
         if self.teacher is not None:
             temperature, share = self.distillation["temperature"], self.distillation["weight"]
@@ -177,10 +180,10 @@ class Objectives:
 
     def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
         """All losses, with the halting of the whole batch; only cross-entropy while only heads train."""
-        smoothing = phase["label_smoothing"]
+        smoothing, weights = phase["label_smoothing"], phase.get("class_weights")
         if heads_alone(phase["train"]):
-            return WarmUp(smoothing)
-        return self._made(history, self.teacher, smoothing, share.mean)
+            return WarmUp(smoothing, weights)
+        return self._made(history, self.teacher, smoothing, share.mean, weights)
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
         """The same losses, of the labels only."""

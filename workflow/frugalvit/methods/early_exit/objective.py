@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from frugalvit.methods.early_exit.model import EarlyExits
+from frugalvit.training.balance import cross_entropy
 from frugalvit.training.objective import Objective
 from frugalvit.training.parallel import Share
 
@@ -32,12 +32,14 @@ class ExitClassification:
         depth_power: float,
         distillation: dict,
         label_smoothing: float = 0.0,
+        class_weights: list[float] | None = None,
     ):
         self.blocks = list(blocks)
         weights = (torch.tensor(self.blocks) / self.blocks[-1]) ** depth_power
         self.exit_weights = weights / weights.mean()
         self.distillation = distillation
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
         self.weights: dict[str, float] = {}
         self.stalls_on = "loss"
 
@@ -45,11 +47,9 @@ class ExitClassification:
         """`loss`, and its parts `cross_entropy` and `distillation`, means over exits and images."""
         outputs = outputs.float()
         weights = self.exit_weights.to(outputs.device)
-        cross_entropy = torch.stack(
-            [
-                F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-                for logits in outputs.unbind(dim=1)
-            ]
+        how = (self.label_smoothing, self.class_weights)
+        crossed = torch.stack(
+            [cross_entropy(logits, labels, *how) for logits in outputs.unbind(dim=1)]
         )
         temperature, share = self.distillation["temperature"], self.distillation["weight"]
         teacher = (outputs[:, -1:].detach() / temperature).log_softmax(dim=-1)
@@ -57,12 +57,10 @@ class ExitClassification:
         divergence = (teacher.exp() * (teacher - student)).sum(dim=-1).mean(dim=0)
         divergence = divergence * temperature**2
         # The full model has no teacher: its cross-entropy counts whole.
-        mixed = torch.cat(
-            [(1 - share) * cross_entropy[:-1] + share * divergence, cross_entropy[-1:]]
-        )
+        mixed = torch.cat([(1 - share) * crossed[:-1] + share * divergence, crossed[-1:]])
         return {
             "loss": (weights * mixed).mean(),
-            "cross_entropy": (weights * cross_entropy).mean().detach(),
+            "cross_entropy": (weights * crossed).mean().detach(),
             "distillation": (weights[:-1] * divergence).mean().detach(),
         }
 
@@ -101,7 +99,7 @@ class Objectives:
 
     def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
         """All exits' losses, labels smoothed."""
-        return ExitClassification(*self._how, phase["label_smoothing"])
+        return ExitClassification(*self._how, phase["label_smoothing"], phase.get("class_weights"))
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
         """All exits' losses."""

@@ -14,7 +14,7 @@ class Objectives:
 
     def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
         """Cross-entropy of smoothed labels."""
-        return Classification(phase["label_smoothing"])
+        return Classification(phase["label_smoothing"], phase.get("class_weights"))
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
         """Cross-entropy."""

@@ -11,6 +11,7 @@ from torchvision.ops import box_convert, generalized_box_iou_loss
 from frugalvit.data.boxes import split_targets
 from frugalvit.methods.localize.measures import measures
 from frugalvit.methods.localize.model import answers_of
+from frugalvit.training.balance import cross_entropy
 from frugalvit.training.objective import Objective
 from frugalvit.training.parallel import Share
 
@@ -43,9 +44,15 @@ def box_loss(predicted: Tensor, true: Tensor, weights: Mapping[str, float]) -> T
 class Localization:
     """Loss of class and box of outputs `[batch, classes + 4 + 2]`; labels are targets `[batch, 5]`."""
 
-    def __init__(self, how: Mapping[str, Any], label_smoothing: float = 0.0):
+    def __init__(
+        self,
+        how: Mapping[str, Any],
+        label_smoothing: float = 0.0,
+        class_weights: list[float] | None = None,
+    ):
         self.how = how
         self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
         self.weights: dict[str, float] = {}
         self.stalls_on = "loss"
 
@@ -54,7 +61,7 @@ class Localization:
         answers = answers_of(outputs)
         classes, true = split_targets(labels)
         known = ~true.isnan().any(dim=1)
-        crossed = F.cross_entropy(answers.logits, classes, label_smoothing=self.label_smoothing)
+        crossed = cross_entropy(answers.logits, classes, self.label_smoothing, self.class_weights)
         boxed = box_loss(answers.boxes[known], true[known], self.how["box_loss"])
         if self.how["class_divisor"] == "balanced":
             class_variance, box_variance = answers.log_variances.mean(dim=0)
@@ -101,7 +108,7 @@ class Objectives:
 
     def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
         """With smoothed labels."""
-        return Localization(self.how, phase["label_smoothing"])
+        return Localization(self.how, phase["label_smoothing"], phase.get("class_weights"))
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
         """With labels as they are."""

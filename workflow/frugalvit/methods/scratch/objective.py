@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from frugalvit.training.balance import weighted_mean
 from frugalvit.training.objective import Classification, Objective, one_hot
 from frugalvit.training.parallel import Share
 
@@ -15,7 +16,8 @@ class SquaredError(Classification):
         targets = one_hot(labels, outputs.shape[1])
         if self.label_smoothing:
             targets = targets.lerp(targets.new_tensor(1 / outputs.shape[1]), self.label_smoothing)
-        return {"loss": F.mse_loss(outputs.float(), targets)}
+        each = F.mse_loss(outputs.float(), targets, reduction="none").mean(dim=1)
+        return {"loss": weighted_mean(each, labels, self.class_weights)}
 
 
 class Objectives:
@@ -26,7 +28,7 @@ class Objectives:
 
     def training(self, phase: dict, history: list[dict], share: Share) -> Objective:
         """With smoothed labels."""
-        return self.kind(phase["label_smoothing"])
+        return self.kind(phase["label_smoothing"], phase.get("class_weights"))
 
     def validation(self, phase: dict, history: list[dict]) -> Objective:
         """With labels as they are."""
