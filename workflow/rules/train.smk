@@ -61,6 +61,7 @@ rule train_run:
         runtime=growing(COMPUTE["runtime"]),
     params:
         run=lambda wildcards: job_params.training(STUDY, wildcards.run),
+        square=job_params.square(STUDY),
         batch_size=EVALUATION["batch_size"],
         workers=COMPUTE["loader_workers"],
         digest=lambda wildcards: training_digest(wildcards.run),

@@ -8,6 +8,8 @@ from frugalvit.config.images import asked_of_images
 from frugalvit.config.study import Study
 from frugalvit.methods import registry
 
+SQUARE = ("resize", "crop", "max_pixels", "stretch")  # fields of `data.arrays.Square`
+
 
 def training(study: Study, run: str) -> dict[str, Any]:
     """Everything that a run's training depends on."""
@@ -19,6 +21,12 @@ def training(study: Study, run: str) -> dict[str, Any]:
         "candidates": list(own.candidates),
         "views": own.feature_sets,
     }
+
+
+def square(study: Study) -> dict[str, Any]:
+    """How the images of the study's store are cut, for the cards of its runs."""
+    dataset = study.datasets[study.dataset]
+    return {key: dataset[key] for key in SQUARE}
 
 
 def checked_experiments(study: Study) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `check.py` | `check(model, settings, how)` (a `CheckPart`), if any | the early check of models |
 | `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
 | `points.py` | `timed(model, points, how, folder)` (a `PointsPart`), where adaptive | measuring |
+| `answering.py` | `answering(model, card, point, folder)` (an `AnsweringPart`), if any | predicting |
 | `figures/`, `captions/` | one module and one caption a figure | plotting |
 
 A part imports what it needs; no method imports another. Code in one part reruns only the jobs that
@@ -29,7 +30,7 @@ from frugalvit.figures.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+    from torch import Tensor, nn
     from torchvision.models import VisionTransformer
 
     from frugalvit.config.experiments import Experiment
@@ -258,5 +259,43 @@ class CheckPart(Protocol):
 
         Raises:
             ConfigError: one line; its key lacks the experiment, which the caller adds.
+        """
+        ...
+
+
+class Answered(NamedTuple):
+    """What a model says of a batch of images."""
+
+    scores: "Tensor"  # [images, classes]: logits or log-probabilities, as the evaluation has them
+    columns: dict[str, list[float]]  # what else it tells of each image, by name
+    boxes: "Tensor | None" = None  # [images, 4]: x0, y0, x1, y1 as shares of the view's side
+
+
+class Answering(NamedTuple):
+    """A model that answers new images, and what its outputs mean."""
+
+    module: "nn.Module"
+    read: "Callable[[Any], Answered]"  # from its outputs for a batch, on the CPU
+    columns: tuple[str, ...] = ()  # names in `Answered.columns`, known before the first image
+    boxed: bool = False
+
+
+class AnsweringPart(Protocol):
+    """`answering.py`: the model that answers new images, where it gives more than logits.
+
+    Its own `points` and `tables` say what is the same in the workflow's evaluation.
+    """
+
+    @staticmethod
+    def answering(
+        model: "nn.Module", card: dict[str, Any], point: "Point | None", folder: Path
+    ) -> Answering:
+        """The model at an operating point.
+
+        Args:
+            model: of the run, in evaluation mode.
+            card: of the run.
+            point: of the run's operating points; None where the method has none.
+            folder: of the run, with the tables that `Method.measured` names.
         """
         ...

@@ -80,6 +80,7 @@ def train_run(
     batch_size: int,
     workers: int,
     code: str,
+    square: dict[str, Any] | None = None,
 ) -> Progress:
     """Train one run and write its weights, card and history.
 
@@ -92,6 +93,8 @@ def train_run(
         batch_size: of evaluation and feature extraction.
         workers: processes that augment images.
         code: digest of the code, for the checkpoint's stamp.
+        square: how the store's images were cut (`data.arrays.Square`), for the card: predicting does
+            so with new ones.
 
     Returns:
         What happened, with the history.
@@ -128,7 +131,9 @@ def train_run(
     card = run_card(fabric, run, trainer.settings, recipe.describe(model), progress) | {
         "peak_memory_mb": round(peak, 1),  # of the process that used most
         "n": {"train": len(data.train_ids), "valid": len(data.valid_ids)},
+        "classes": data.store.class_names,  # in the order of the logits
         "preprocessing": data.preprocessing,
+        **({"square": square} if square else {}),
         "frozen": frozen,
         "sha256": sources,
         "weights_sha256": sha256_file(files.folder / "weights.safetensors"),

@@ -20,4 +20,6 @@ def check(entry: Entry) -> dict[str, Any]:
     return {key: entry.raw[key] for key in ("keep_tokens", "prune_blocks", "select")}
 
 
-METHOD = training_free("EViT", Look("token pruning", "pruning", "p", "#A6517F"), check)
+METHOD = training_free(
+    "EViT", Look("token pruning", "pruning", "p", "#A6517F"), check, kept=("prune_blocks",)
+)

@@ -8,19 +8,23 @@ from frugalvit.methods.method import Entry, Look, Method
 from frugalvit.methods.tokens.figures import FIGURES
 
 
-def training_free(paper: str, look: Look, check: Callable[[Entry], dict[str, Any]]) -> Method:
+def training_free(
+    paper: str, look: Look, check: Callable[[Entry], dict[str, Any]], kept: tuple[str, ...] = ()
+) -> Method:
     """A method that thins tokens out of another experiment's models.
 
     Args:
         paper: what it follows, in a word.
         look: in figures.
         check: of its keys, which calls `check_training_free`.
+        kept: keys that a run's card keeps, for what no operating point tells.
     """
     return Method(
         title="Adaptive tokens",
         summary=f"{paper}, without training, on another experiment's runs",
         look=look,
         check=check,
+        training=lambda raw: {key: raw[key] for key in kept},
         trains=False,
         answers_from_features=False,
         adaptive=True,

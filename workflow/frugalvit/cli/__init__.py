@@ -1,0 +1,1 @@
+"""The command `frugalvit`: a file a command, each thin over the library."""

@@ -1,0 +1,55 @@
+"""What commands share: options of the machine, and how names are shown."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from frugalvit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from frugalvit.devices.fabric import Fabric
+
+RUN = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+DEVICE = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    help="Where to compute; auto takes a GPU where there is one.",
+)
+MOST_WORKERS = 8
+
+
+def fabric_on(
+    device: str, precision: str, workers: int | None, batches: int
+) -> "tuple[Fabric, int]":
+    """Where to compute, and how many processes decode.
+
+    Args:
+        device: of `DEVICE`.
+        precision: of the run's card.
+        workers: asked for; by the machine and the number of batches where None.
+        batches: of images.
+
+    Raises:
+        ConfigError: no GPU is there.
+    """
+    import torch
+
+    from frugalvit.devices.fabric import make_fabric
+
+    there = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if device == "gpu" and not there:
+        raise ConfigError("--device: no GPU found; use cpu")
+    gpus = int(there and device != "cpu")
+    cores = torch.get_num_threads()
+    if workers is None:
+        most = MOST_WORKERS if gpus else 1
+        workers = min(most, cores - 1) if batches > 2 else 0
+    return make_fabric(gpus, max(1, cores - workers), precision), workers
+
+
+def name_of(path: Path) -> str:
+    """A file's name as text that any stream can hold."""
+    return os.fspath(path).encode("utf-8", "backslashreplace").decode()

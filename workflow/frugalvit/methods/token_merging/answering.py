@@ -1,0 +1,20 @@
+"""Token merging answering new images."""
+
+from pathlib import Path
+from typing import Any
+
+from torchvision.models import VisionTransformer
+
+from frugalvit.methods.method import Answering
+from frugalvit.methods.token_merging.points import timed
+from frugalvit.methods.tokens.new_images import reading
+from frugalvit.operating_point import Point
+
+
+def answering(
+    model: VisionTransformer, card: dict[str, Any], point: Point | None, folder: Path
+) -> Answering:
+    """See `methods.method.AnsweringPart`."""
+    assert point is not None, "a run whose tokens leave has operating points"
+    how = {"r": [point.value]}
+    return reading(timed(model, [point], how, folder)[point.model])
