@@ -1,6 +1,7 @@
 """The answer: chosen on validation images, told on test images, never slower than the plain model."""
 
 import html
+import io
 import json
 
 import numpy as np
@@ -214,12 +215,13 @@ def test_the_page_opens_with_the_answer_and_holds_all_of_it():
         "few": (0.9, 0.9, 1.0, [0]),
     }
     table, record = answer_of(("latency_ms", 7.0), plain)
-    table.loc[table["said"] == "", "said"] = np.nan  # as a CSV gives it back
+    table = pd.read_csv(io.StringIO(table.to_csv(index=False)))  # as figures read it
     page = answer_page.draw(
         table, study="made_up", device="cpu", target={"latency_ms": 7.0}, looks={}, busy="busy!"
     )
     assert page.index(html.escape(record["text"][0])) < page.index("<svg") < page.index("<table")
     assert "large <b>" not in page and "large &lt;b&gt;" in page
+    assert "frugalvit predict results/made_up/runs/middle-s0 photos/" in page
     assert "Not ranked, fewer seeds than others: few." in page
     assert "busy!" in page
     assert "http" not in page.replace("http://www.w3.org", "").replace(
@@ -232,3 +234,11 @@ def test_the_two_lines_are_printed(tmp_path, capsys):
     path.write_text(json.dumps({"text": ["Take this.", "Asked: that."]}))
     show(str(path))
     assert capsys.readouterr().out == "Take this.\nAsked: that.\n"
+
+
+def test_the_command_on_the_page_names_the_operating_point():
+    points = [("exits", "drop", 0.01, 0.99, 0.9, 3.0, True)]
+    table, _ = answer_of(("drop", 0.0), {"plain": (0.9, 0.9, 10.0)}, points)
+    table = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    page = answer_page.draw(table, study="s", device="cpu", target={"drop": 0.0}, looks={})
+    assert "predict results/s/runs/exits-s0 --point &#x27;drop 0.01&#x27; photos/" in page

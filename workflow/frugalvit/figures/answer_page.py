@@ -16,11 +16,12 @@ from frugalvit.figures.about import About
 from frugalvit.figures.looks import OTHER, Looks, read_looks
 from frugalvit.figures.panel import LabelledPanel, tick_percents
 from frugalvit.figures.style import DASH, GREY, INK, PALE, VERMILLION, Page
+from frugalvit.operating_point import Point
 
 COLUMNS = (
-    "experiment", "method", "name", "seeds", "n_valid", "valid_accuracy", "n", "accuracy",
-    "accuracy_sd", "gflops", "latency_ms", "images_per_s", "ranked", "frontier", "meets", "status",
-    "note", "said",
+    "experiment", "method", "setting", "value", "name", "seeds", "n_valid", "valid_accuracy", "n",
+    "accuracy", "accuracy_sd", "gflops", "latency_ms", "images_per_s", "ranked", "frontier", "meets",
+    "status", "note", "said",
 )  # fmt: skip
 NEEDS = {"answer": COLUMNS, "summary": ("device",), "costs": ("model",)}
 ANSWER, MOST_ACCURATE = "answer", "most accurate"
@@ -85,9 +86,10 @@ def draw(
     if len(first):
         seed = str(first["seeds"].iloc[0]).split()[0]
         run = f"results/{study}/runs/{first['experiment'].iloc[0]}-s{seed}"
+        point = "" if first["setting"].isna().all() else f" --point '{point_name(first.iloc[0])}'"
         use = (
-            f"<p>Its weights and its card lie in <code>{escape(run)}</code>, a folder a seed; "
-            "docs/results.md shows how to use them.</p>"
+            "<p>Classify photos with it: "
+            f"<code>.venv/bin/frugalvit predict {escape(run + point)} photos/</code></p>"
         )
     n, valid = int(table["n"].iloc[0]), int(table["n_valid"].iloc[0])
     return (
@@ -120,6 +122,11 @@ def marks(table: pd.DataFrame, looks: Looks) -> str:
         + ". Hollow: not ranked, for the reason below. The line joins the models that no other beats in "
         "both; models far below it are not drawn."
     )
+
+
+def point_name(row: Mapping[str, Any]) -> str:
+    """A point's name, as commands take it: `budget 0.58`."""
+    return Point(row["setting"], None if pd.isna(row["value"]) else float(row["value"])).name
 
 
 def picture(table: pd.DataFrame, target: Mapping[str, float], looks: Looks) -> str:
