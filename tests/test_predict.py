@@ -110,6 +110,18 @@ def test_a_point_is_asked_for_by_its_name(alone, photos):
 
 
 @pytest.mark.workflow
+def test_a_studys_folder_takes_the_model_of_its_answer(alone, photos, tmp_path):
+    shutil.copytree(alone / "early-s0", tmp_path / "runs" / "early-s0")
+    answer = {"run": "early-s0", "setting": "full", "value": None}
+    write_json(tmp_path / "answer.json", {"answer": answer})
+    found = rows_of(call("predict", tmp_path, photos / "test-000000.png", "--format", "csv", *HOW))
+    assert found["exit"].tolist() == [3]
+    write_json(tmp_path / "answer.json", {"answer": None})
+    none = call("predict", tmp_path, photos / "test-000000.png", *HOW)
+    assert "no model meets what was asked" in str(none.exception)
+
+
+@pytest.mark.workflow
 def test_bad_files_are_named_and_left_out(alone, photos, tmp_path):
     (tmp_path / "broken.png").write_bytes((photos / "test-000001.png").read_bytes()[:60])
     (tmp_path / "words\n.jpg").write_text("no image")
@@ -152,6 +164,11 @@ def test_an_earlier_versions_card_says_what_it_lacks(alone, photos, tmp_path):
     assert str(old.exception).endswith(
         "no classes, as in runs of earlier versions; train the run again"
     )
+    shutil.copytree(alone / "pruned-s0", tmp_path / "older")
+    card = read_json(tmp_path / "older" / "card.json")
+    write_json(tmp_path / "older" / "card.json", card | {"settings": {}})
+    older = call("predict", tmp_path / "older", photos, *HOW)
+    assert "no 'prune_blocks', as in runs of earlier versions" in str(older.exception)
     none = call("predict", photos, photos, *HOW)
     assert "no card.json; name the folder of a run" in str(none.exception)
 

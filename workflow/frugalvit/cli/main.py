@@ -15,7 +15,7 @@ from frugalvit.jobs.messages import ERROR
 from frugalvit.jobs.run import mistake, start_log
 
 # Name -> module beside this one, whose `command` it is.
-COMMANDS = {"predict": "predict_photos"}
+COMMANDS = {"new": "new_study", "predict": "predict_photos"}
 WRONG, BUG, STOPPED = 2, 3, 130
 
 
@@ -51,6 +51,7 @@ def frugalvit() -> None:
 
     \b
     Examples:
+      frugalvit new my_flowers --images photos
       frugalvit predict results/flowers/runs/exits-s0 photos/
       frugalvit predict --help
     """

@@ -96,6 +96,8 @@ def command(
 ) -> None:
     """Classify IMAGES, files or folders of them, with the RUN that lies in a folder.
 
+    With the folder of a study, the model of its answer is taken.
+
     A row an image: its class, the probability, where the method tells it the exit (block) at which the
     image left, the mean depth of its tokens (blocks) or the box of the object (px of the upright
     photo), and its share of the milliseconds that the batch took. Files that cannot be read are named
@@ -103,6 +105,7 @@ def command(
 
     \b
     Examples:
+      frugalvit predict results/flowers photos/
       frugalvit predict results/flowers/runs/exits-s0 photos/
       frugalvit predict results/flowers/runs/exits-s0 a.jpg --budget 0.6
       frugalvit predict results/flowers/runs/halting-s0 a.jpg --point 'eps 0.1'
@@ -115,10 +118,11 @@ def command(
 
     from frugalvit.data.photos import photo_files
     from frugalvit.jobs.progress import Progress
-    from frugalvit.methods.predictor import Predictor
+    from frugalvit.methods.predictor import Predictor, answer_of
 
     files = photo_files(images)
-    predictor = Predictor(run, point)
+    run, chosen = answer_of(run)
+    predictor = Predictor(run, point or chosen)
     batches = -(-len(files) // batch_size)
     fabric, workers = fabric_on(device, predictor.card["precision"], workers, batches)
     writer = FORMATS[form](predictor.columns, predictor.classes)

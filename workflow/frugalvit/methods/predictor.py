@@ -37,14 +37,14 @@ def read_card(folder: Path) -> dict[str, Any]:
         DataError: the folder is no run's, or an earlier version made it.
     """
     if not (folder / "card.json").is_file():
-        raise DataError(f"{folder}: no card.json; name the folder of a run, results/*/runs/*")
+        raise DataError(
+            f"{folder}: no card.json; name the folder of a run, results/*/runs/*, or of a study that "
+            "has an answer"
+        )
     card = read_json(folder / "card.json")
     missing = [key for key in NEEDED if not isinstance(card, dict) or card.get(key) is None]
     if missing:
-        raise DataError(
-            f"{folder / 'card.json'}: no {', '.join(missing)}, as in runs of earlier versions; "
-            "train the run again"
-        )
+        raise DataError(_lacking(folder, ", ".join(missing)))
     asked = card["architecture"]["num_classes"]
     if len(card["classes"]) != asked:
         raise DataError(
@@ -52,6 +52,27 @@ def read_card(folder: Path) -> dict[str, Any]:
             "apart; train the run again"
         )
     return card
+
+
+def _lacking(folder: Path, keys: str) -> str:
+    """What is said of a card without these keys."""
+    return f"{folder / 'card.json'}: no {keys}, as in runs of earlier versions; train the run again"
+
+
+def answer_of(folder: Path) -> tuple[Path, str | None]:
+    """The run of a study's answer and the name of its point; of a run's folder, itself.
+
+    Raises:
+        DataError: the study has no answer.
+    """
+    record = folder / "answer.json"
+    if (folder / "card.json").is_file() or not record.is_file():
+        return folder, None
+    answer = read_json(record)["answer"]
+    if answer is None:
+        raise DataError(f"{record}: no model meets what was asked; name a run of {folder / 'runs'}")
+    point = Point(answer["setting"], answer["value"]).name if answer["setting"] else None
+    return folder / "runs" / answer["run"], point
 
 
 def find_point(folder: Path, method: str, name: str | None) -> Point | None:
@@ -102,11 +123,14 @@ class Predictor:
         self.card = read_card(folder)
         method = self.card["method"]
         self.point = find_point(folder, method, point)
-        model = load_run(folder)[0].eval()
-        self._answering = Answering(model, _logits)
-        if registry.has(method, "answering"):
-            part = registry.part(method, "answering")
-            self._answering = part.answering(model, self.card, self.point, folder)
+        try:
+            model = load_run(folder)[0].eval()
+            self._answering = Answering(model, _logits)
+            if registry.has(method, "answering"):
+                part = registry.part(method, "answering")
+                self._answering = part.answering(model, self.card, self.point, folder)
+        except KeyError as error:
+            raise DataError(_lacking(folder, str(error))) from error
 
     @property
     def classes(self) -> list[str]:

@@ -16,5 +16,6 @@ def answering(
 ) -> Answering:
     """See `methods.method.AnsweringPart`."""
     assert point is not None, "a run whose tokens leave has operating points"
-    how = {"keep_tokens": [point.value], "prune_blocks": card["settings"]["prune_blocks"]}
+    kept = {key: card["settings"][key] for key in ("prune_blocks", "select")}
+    how = {"keep_tokens": [point.value], **kept}
     return reading(timed(model, [point], how, folder)[point.model])

@@ -21,5 +21,5 @@ def check(entry: Entry) -> dict[str, Any]:
 
 
 METHOD = training_free(
-    "EViT", Look("token pruning", "pruning", "p", "#A6517F"), check, kept=("prune_blocks",)
+    "EViT", Look("token pruning", "pruning", "p", "#A6517F"), check, kept=("prune_blocks", "select")
 )
