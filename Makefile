@@ -15,14 +15,21 @@ SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rer
 READABLE = $(VENV)/bin/python -m frugalvit.config.reading $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study report figures environment test test-kernels test-slow test-slurm chaos fuzz sweep-weights lint bench flowers-subset digits-base config-docs readme lock clean
+.PHONY: run study estimate report figures environment test test-kernels test-slow test-slurm chaos fuzz sweep-weights lint bench flowers-subset digits-base config-docs readme lock clean
 
 run: study
 
 study: $(VENV)/.run
 	@$(READABLE)
-	$(SNAKEMAKE) --show-failed-logs
+	@echo "$(SNAKEMAKE) --show-failed-logs"; start=$$(date +%s); \
+	$(SNAKEMAKE) --show-failed-logs && if [ -f results/$(STUDY)/estimate.json ]; then \
+	  $(VENV)/bin/frugalvit estimate $(CONFIG) --took $$(($$(date +%s) - start)); fi
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
+
+# How long CONFIG will take here, rule by rule, before anything is trained.
+estimate: $(VENV)/.run
+	@$(READABLE)
+	@$(VENV)/bin/frugalvit estimate $(CONFIG) --cores $(CORES)
 
 report: $(VENV)/.run
 	@$(READABLE)
