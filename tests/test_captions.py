@@ -58,7 +58,13 @@ STUDY = {
         "boxes": {"method": "localize", "schedule": [{"train": "head", "epochs": 1}]},
         "merged": {"method": "token_merging", "from": "frozen", "r": [2]},
         "pruned": {"method": "token_pruning", "from": "frozen", "keep_tokens": [0.7]},
+        "network": {
+            "method": "scratch",
+            "network": {"kind": "resnet18"},
+            "schedule": [{"train": "all", "epochs": 2}],
+        },
     },
+    "evaluation": {"probes": ["svc"]},
 }
 
 

@@ -61,7 +61,8 @@ EVERYTHING = {
     "validate_every": 2,
     "ema": 0.9,
     "lr_schedule": "step",
-    "augment": {"horizontal_flip": 0.5, "shift": 2, "mixup": 0.2, "cutmix": 1.0},
+    "augment": {"trivial_augment": True, "shift": 2, "mixup": 0.2, "cutmix": 1.0},
+    "augment_on": "device",
 }
 
 
@@ -145,6 +146,17 @@ def test_the_average_is_what_is_validated_and_kept(study, tmp_path):
     pd.testing.assert_frame_equal(rows[0][same], rows[1][same])
     assert (rows[0]["valid_loss"] != rows[1]["valid_loss"]).all()
     assert weights_bytes(tmp_path / "plain") != weights_bytes(tmp_path / "averaged")
+
+
+def test_the_device_augments_as_the_loader_does(study, tmp_path):
+    """Flips, shifts and erased rectangles are the same draws; SGD, for rounding may differ."""
+    how = {"optimizer": "sgd", "lr": 0.01, "clip_norm": 0}
+    how["augment"] = {"horizontal_flip": 0.5, "shift": 3, "random_erasing": 0.5}
+    rows = [
+        pd.DataFrame(train(study, tmp_path / where, settings_for(**how, augment_on=where)).history)
+        for where in ("loader", "device")
+    ]
+    assert rows[0]["train_loss"].tolist() == pytest.approx(rows[1]["train_loss"].tolist(), abs=1e-4)
 
 
 @pytest.mark.parametrize("network", [VIT, SMALL_RESNET, ENCODER])
@@ -304,6 +316,10 @@ WRONG = {
     "a wrong value": (
         ("experiments.vit.matrix", {"network.num_heads": [2, 5]}),
         "experiments.vit_num_heads_5.network.num_heads: 5 does not divide hidden_dim 16",
+    ),
+    "a policy that the device does not know": (
+        ("training", {"augment_on": "device", "augment": {"auto_augment": True}}),
+        "schedule[0].augment_on: the device does not compute auto_augment; write loader",
     ),
     "two of one name": (
         ("experiments.vit_ours", {"method": "scratch"}),

@@ -26,9 +26,8 @@ def test_every_network_is_evaluated_and_measured(done):
     results = done / "results" / "scratch"
     summary = pd.read_csv(results / "summary.csv")
     assert summary["experiment"].unique().tolist() == NAMES
-    assert (
-        summary[["accuracy", "gflops", "latency_ms", "images_per_s", "params_m"]].notna().all(None)
-    )
+    known = summary[["accuracy", "gflops", "latency_ms", "images_per_s", "params_m"]].notna()
+    assert known.all(axis=None)
     for name, rows in summary.groupby("experiment"):
         card = read_json(results / "runs" / f"{name}-s0" / "card.json")
         assert (rows["gflops"] == network_gflops(card["architecture"])).all()
@@ -44,6 +43,17 @@ def test_the_curves_say_what_was_minimised(done):
     figures = done / "results" / "scratch" / "figures"
     for name, words in (("vit_source", "mean squared error"), ("vit_ours", "cross-entropy")):
         assert words in (figures / f"learning_curves-{name}.svg").read_text()
+
+
+def test_pages_tell_published_numbers_beside_ours(done):
+    results = done / "results" / "scratch"
+    for page in ("networks.html", "probes.html"):
+        text = (results / page).read_text()
+        assert "a paper&#x27;s ViT" in text
+        assert all(f"<td>{name}</td>" in text for name in NAMES)
+    probes = pd.read_csv(results / "runs" / "cnn-s0" / "probes.csv")
+    assert set(probes["probe"]) == {"svc", "logistic", "knn", "svc_same_images"}
+    assert probes["accuracy"].between(0, 1).all()
 
 
 def test_the_report_shows_each_experiment(done):

@@ -72,6 +72,36 @@ rule probe_blocks:
         "../scripts/probe_blocks.py"
 
 
+# What a trained run's embedding knows, where `evaluation.probes` asks.
+rule probe_run:
+    input:
+        store=STORE,
+        assignments=splits_of,
+        weights="<results>/runs/{run}/weights.safetensors",
+        card="<results>/runs/{run}/card.json",
+    output:
+        "<results>/runs/{run}/probes.csv",
+    log:
+        "<logs>/probe_run/{run}.log",
+    conda:
+        FULL_ENV
+    threads: COMPUTE["threads"]
+    resources:
+        gpu=ONE_GPU,
+        mem_mb=growing(COMPUTE["mem_mb"]),
+        runtime=growing(COMPUTE["runtime"]),
+    params:
+        experiment=lambda wildcards: STUDY.runs[wildcards.run].experiment,
+        batch_size=EVALUATION["batch_size"],
+        probes=EVALUATION["probes"],
+        most=EVALUATION["probe_images"],
+        digest=lambda wildcards: digest(
+            "probe_run", parts([STUDY.experiment_of(wildcards.run).method], "model")
+        ),
+    script:
+        "../scripts/probe_run.py"
+
+
 rule summarize:
     input:
         metrics=expand("<results>/runs/{run}/metrics.json", run=STUDY.runs),

@@ -274,6 +274,14 @@ def _check_augment(at: str, settings: dict, method: Method) -> None:
                 f"{at}.schedule[{index}].augment: trivial_augment and auto_augment are both on, one "
                 "perhaps from training.augment; set one of them to false"
             )
+        if phase.get("augment_on") == "device":
+            refused = "auto_augment" if phase["augment"].get("auto_augment") else ""
+            if refused or method.boxed:
+                what = refused or f"what {settings['method']} does to boxes"
+                raise ConfigError(
+                    f"{at}.schedule[{index}].augment_on: the device does not compute {what}; "
+                    "write loader"
+                )
         for key in MIXES:
             if phase["augment"].get(key) and not method.soft_labels:
                 raise ConfigError(

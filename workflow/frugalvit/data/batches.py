@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from frugalvit.data.batch_views import BatchAugment
 from frugalvit.data.boxes import in_window, stored_boxes, with_boxes
 from frugalvit.data.store import Store
 from frugalvit.data.views import Augment, to_tensor, view_keys
@@ -24,7 +25,8 @@ class ImageSet(Dataset):
     An item is `(images float32 [batch, 3, size, size], labels int64 [batch])`, asked for by a list
     of positions. `epoch` and `seed` choose the augmentation, whatever the order, the batch size or
     the number of workers. A set that is `boxed` gives targets `[batch, 5]` (`data.boxes`) in place of
-    labels, with the boxes where they lie in the view.
+    labels, with the boxes where they lie in the view. One whose `views_later` is set gives stored
+    pixels, uint8, and what was drawn for them; `view` makes images of both, on their device.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class ImageSet(Dataset):
         augment: dict | None = None,
         seed: int = 0,
         boxed: bool = False,
+        views_later: bool = False,
     ):
         rows = store.index.set_index("id").loc[list(ids)]
         self.store = store
@@ -45,6 +48,7 @@ class ImageSet(Dataset):
         self._how = how
         self.image_size = preprocessing["image_size"]
         self.augment = Augment(augment, *how) if augment else None
+        self._later = BatchAugment(augment, *how) if augment and views_later else None
         self.seed = seed
         self.epoch = 0
         self.splits = rows["split"].to_numpy()
@@ -58,10 +62,18 @@ class ImageSet(Dataset):
         """Stored pixels, uint8 `[batch, side, side, 3]`."""
         return self.store.read(self.splits[positions], self.rows[positions])
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, Tensor]:
+    def view(self, batch: Any) -> Tensor:
+        """Images `[batch, 3, size, size]` of an item's first part, which they mostly are already."""
+        return batch if self._later is None else self._later.view(*batch)
+
+    def __getitems__(self, positions: list[int]) -> tuple[Any, Tensor]:
         pixels = self.raw(positions)
+        images: Any
         if self.augment is None:
             images = to_tensor(pixels, *self._how)
+        elif self._later is not None:
+            keys = view_keys(self.seed, self.epoch, positions)
+            images = [torch.from_numpy(pixels), self._later.draw(keys, *pixels.shape[1:3])]
         else:
             images = self.augment(pixels, view_keys(self.seed, self.epoch, positions))
         return images, self.targets(positions)

@@ -159,7 +159,7 @@ class Augment:
         return seen
 
     def _draw(self, keys: np.ndarray, height: int, width: int) -> "_Drawn":
-        draw = _Draws(keys)
+        draw = Draws(keys)
         # Every draw happens whatever is on, so that one setting does not reshuffle the others.
         flip = draw.uniform(1)[:, 0] < self.settings["horizontal_flip"]
         reach = self.settings["shift"]
@@ -214,7 +214,7 @@ class _Drawn(NamedTuple):
     erased: np.ndarray  # uniform numbers [n, 22] for the erased rectangles
 
 
-class _Draws:
+class Draws:
     """Uniform numbers of every key, one after the other: SplitMix64, counted per key."""
 
     def __init__(self, keys: np.ndarray) -> None:
@@ -285,9 +285,13 @@ def _planar(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
 
 
+def erased_boxes(numbers: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Rectangles to erase, int `[n, 4]` (top, left, height, width), from uniform numbers `[n, 22]`."""
+    return _random_boxes(numbers, height, width, _ERASED_AREA, _ERASED_RATIO)
+
+
 def _erase(views: Tensor, chosen: np.ndarray, numbers: np.ndarray) -> None:
-    height, width = views.shape[2:]
-    boxes = _random_boxes(numbers, height, width, _ERASED_AREA, _ERASED_RATIO)
+    boxes = erased_boxes(numbers, *views.shape[2:])
     for row in np.flatnonzero(chosen).tolist():
         top, left, tall, wide = boxes[row].tolist()
         views[row, :, top : top + tall, left : left + wide] = 0.0  # the mean, once normalised

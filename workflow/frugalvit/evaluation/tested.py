@@ -42,7 +42,11 @@ class TestedRun:
 
     def images(self, split: str) -> ImageSet:
         """Images of a split, as the model sees them."""
-        return ImageSet(self.store, self.ids(split), self.card["preprocessing"])
+        return self.images_of(self.ids(split))
+
+    def images_of(self, ids: Sequence[str]) -> ImageSet:
+        """Any images, as the model sees them."""
+        return ImageSet(self.store, ids, self.card["preprocessing"])
 
     @cached_property
     def _shown(self) -> Progress:

@@ -92,4 +92,17 @@ SAVINGS = Group(
         ),
     ),
 )
-GROUPS = (DATA, EXPERIMENT, SEARCH, COMPARISON, SAVINGS)
+# Of a study that asks what embeddings know.
+PROBES = Group(
+    "Comparison",
+    (
+        Figure(
+            "probes_table",
+            HOME + "probes_table",
+            ("run_probes", "summary"),
+            "classifiers on frozen embeddings",
+            page="probes.html",
+        ),
+    ),
+)
+GROUPS = (DATA, EXPERIMENT, SEARCH, COMPARISON, SAVINGS, PROBES)

@@ -33,6 +33,7 @@ TABLES = {
     "samples": Table("{splits}/samples.csv"),
     "checks": Table("{splits}/checks.csv"),
     "probes": Table("{splits}/probes.csv", may_be_empty=True),
+    "run_probes": Table("runs/{run}/probes.csv"),
     "grid": Table("grid/{experiment}.csv"),
     "summary": Table("summary.csv"),
     "answer": Table("answer.csv"),

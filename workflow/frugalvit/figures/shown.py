@@ -11,7 +11,15 @@ from typing import Any
 
 from frugalvit.config.experiments import Experiment
 from frugalvit.config.study import Study
-from frugalvit.figures.all_figures import COMPARISON, DATA, EXPERIMENT, SAVINGS, SEARCH, Group
+from frugalvit.figures.all_figures import (
+    COMPARISON,
+    DATA,
+    EXPERIMENT,
+    PROBES,
+    SAVINGS,
+    SEARCH,
+    Group,
+)
 from frugalvit.figures.figure import Figure
 from frugalvit.figures.inputs import TABLES, Table, of_method
 from frugalvit.methods import registry
@@ -197,7 +205,8 @@ def _of_study(study: Study) -> Job:
         for one in registry.method(name).figures
         if one.page
     }
-    figures = _in(COMPARISON) | (_in(SAVINGS) if among else {}) | pages
+    probed = _in(PROBES) if study.config["evaluation"]["probes"] else {}
+    figures = _in(COMPARISON) | (_in(SAVINGS) if among else {}) | probed | pages
     return Job(
         "plot_comparison",
         figures,

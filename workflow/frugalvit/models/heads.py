@@ -7,8 +7,9 @@ A method's model derives from `Adapted` and says there what differs; the plain n
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from frugalvit.models.backbone import CLASS_TOKEN, backbone_of
+from frugalvit.models.backbone import CLASS_TOKEN, backbone_of, class_token
 from frugalvit.models.halves import FirstHalf, SecondHalf
+from frugalvit.models.networks.network import Network
 
 
 class HeadOnFeatures(nn.Module):
@@ -59,6 +60,13 @@ class Adapted(nn.Module):
     def grid_blocks(self) -> list[int]:
         """See `grid_blocks`."""
         return []
+
+
+def embed(model: nn.Module, images: Tensor) -> Tensor:
+    """What a classifier reads of images, `[batch, width]`: a network's embedding, or the class token."""
+    if isinstance(model, Network):
+        return model.embed(images)
+    return class_token(backbone_of(model), images)
 
 
 def on_features(model: nn.Module) -> nn.Module:

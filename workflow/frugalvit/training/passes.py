@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from frugalvit.data.batches import mix_seed
+from frugalvit.data.batches import ImageSet, mix_seed
 from frugalvit.jobs.progress import Progress as Shown
 from frugalvit.training.averaging import Averaged
 from frugalvit.training.balance import SAMPLER, drawn_weights
@@ -62,9 +62,10 @@ class Passes:
         fabric = self.share.fabric
         classes = len(self.data.store.class_names)
         mix = Mixing(phase["augment"], classes, self.seed, MIX, epoch, self.share.rank)
-        for step, (*batch, own) in enumerate(loader):
+        view = stage.train.view if isinstance(stage.train, ImageSet) else (lambda given: given)
+        for step, (given, classes_given, own) in enumerate(loader):
             set_rates(step)
-            images, labels = mix(*batch)
+            images, labels = mix(view(given), classes_given)
             outputs = stage.module(images)
             losses = objective.losses(outputs, labels, images)
             stage.optimizer.zero_grad()

@@ -106,7 +106,8 @@ def prepare_stage(
         augment = {
             key: value for key, value in phase["augment"].items() if key not in MIXES
         } or None
-        how = (augment, mix_seed(seed, AUGMENT), data.boxed)
+        later = phase.get("augment_on") == "device"
+        how = (augment, mix_seed(seed, AUGMENT), data.boxed, later)
         train = ImageSet(data.store, data.train_ids, data.preprocessing, *how)
         valid = ImageSet(data.store, data.valid_ids, data.preprocessing, boxed=data.boxed)
         network = on_images(model) if heads_alone(phase["train"]) else model

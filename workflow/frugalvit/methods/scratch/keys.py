@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.methods.method import Entry, Look, Method
+from frugalvit.methods.scratch.figures import FIGURES
 from frugalvit.models.networks.network_shape import KEYS, check_network
 
 if TYPE_CHECKING:
@@ -90,5 +91,6 @@ METHOD = Method(
     head_phases=(),
     answers_from_features=False,
     shape=("network",),
+    figures=FIGURES,
     figure_options=figure_options,
 )

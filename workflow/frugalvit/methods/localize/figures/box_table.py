@@ -10,6 +10,7 @@ import pandas as pd
 from frugalvit.chance import interval_text
 from frugalvit.figures import tables
 from frugalvit.figures.about import About
+from frugalvit.figures.html_page import html_head, table
 from frugalvit.figures.style import DASH
 from frugalvit.words import SPLIT_NAMES
 
@@ -25,19 +26,6 @@ NEEDS = {
     "metrics": ("run", "split", "n", "accuracy"),
     "summary": ("experiment", "run", "seed", "split", "device"),
 }
-_STYLE = """
-body { font: 14px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; margin: 24px; }
-h1 { font-size: 18px; margin: 0 0 4px; }
-h2 { font-size: 15px; margin: 18px 0 4px; }
-p { max-width: 90ch; color: #444; margin: 4px 0 12px; }
-table { border-collapse: collapse; }
-th, td { padding: 4px 9px; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
-th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #444; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; white-space: normal; }
-tr.published td { color: #666; font-style: italic; }
-td.most { font-weight: 700; background: #eef4fa; }
-td small { display: block; color: #666; font-weight: 400; font-style: normal; }
-"""
 
 
 def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
@@ -79,8 +67,7 @@ def draw(
     devices = escape(", ".join(sorted(told["device"].dropna().unique())))
     seeds = escape(tables.seeds_text(told.loc[told["experiment"].isin(experiments), "seed"]))
     return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(study)}</title>"
-        f"<style>{_STYLE}</style><h1>{escape(study)}: classes and boxes</h1>"
+        f"{html_head(f'{study}: classes and boxes')}"
         f"<p>Mean over seeds ± standard deviation ({seeds}); beneath, the 95 % interval of one "
         "model's share (Wilson's): what it may be on other images like these. The most of each "
         f"column is marked. In italics: as others published it. Trained on: {devices}.</p>"
@@ -100,7 +87,6 @@ def _table(
     foreign = {name: [row["measures"].get(name, np.nan) for row in others] for name in measures}
     most = {name: np.nanmax([*means[name], *foreign[name]]) for name in measures}
     headings = ("experiment", "seeds", "images", *(MEASURES[name] for name in measures))
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = []
     for name, rows in groups:
         n = int(rows["n"].iloc[0])
@@ -122,10 +108,7 @@ def _table(
             f"<tr class='published'><td>{escape(row['name'])}</td><td>{DASH}</td>"
             f"<td>{row.get('n') or DASH}</td>{''.join(cells)}</tr>"
         )
-    return (
-        f"<h2>{SPLIT_NAMES[split].capitalize()} images</h2>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-    )
+    return table(f"{SPLIT_NAMES[split].capitalize()} images", headings, body)
 
 
 def _cell(text: str, value: float, most: float, n: int) -> str:

@@ -1,0 +1,14 @@
+"""Figures of training from scratch."""
+
+from frugalvit.figures.figure import Figure
+
+HOME = "frugalvit.methods.scratch.figures."
+FIGURES = (
+    Figure(
+        "network_table",
+        HOME + "network_table",
+        ("summary", "metrics"),
+        "networks as a table",
+        page="networks.html",
+    ),
+)
