@@ -110,7 +110,11 @@ def test_a_point_is_asked_for_by_its_name(alone, photos):
 
 
 @pytest.mark.workflow
-def test_a_studys_folder_takes_the_model_of_its_answer(alone, photos, tmp_path):
+def test_a_studys_folder_takes_the_model_of_its_answer(finished, alone, photos, tmp_path):
+    image, study = photos / "test-000000.png", results_of(finished)
+    run = study / "runs" / read_json(study / "answer.json")["answer"]["run"]
+    ways = [rows_of(call("predict", way, image, "--format", "csv", *HOW)) for way in (study, run)]
+    pd.testing.assert_frame_equal(*(rows.drop(columns="ms") for rows in ways))
     shutil.copytree(alone / "early-s0", tmp_path / "runs" / "early-s0")
     answer = {"run": "early-s0", "setting": "full", "value": None}
     write_json(tmp_path / "answer.json", {"answer": answer})

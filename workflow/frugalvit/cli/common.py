@@ -18,6 +18,16 @@ DEVICE = click.option(
     default="auto",
     help="Where to compute; auto takes a GPU where there is one.",
 )
+POINT = click.option("--point", help="Name of an operating point; the chosen one without it.")
+SPLIT = click.option(
+    "--split", type=click.Choice(["test", "valid", "train"]), default="test", show_default=True
+)
+DATA = click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the study's store; found beside results/ without it.",
+)
+BATCH = click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 MOST_WORKERS = 8
 
 

@@ -15,7 +15,13 @@ from frugalvit.jobs.messages import ERROR
 from frugalvit.jobs.run import mistake, start_log
 
 # Name -> module beside this one, whose `command` it is.
-COMMANDS = {"new": "new_study", "estimate": "estimate_study", "predict": "predict_photos"}
+COMMANDS = {
+    "new": "new_study",
+    "estimate": "estimate_study",
+    "predict": "predict_photos",
+    "evaluate": "evaluate_run",
+    "show": "show_images",
+}
 WRONG, BUG, STOPPED = 2, 3, 130
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import click
 
-from frugalvit.cli.common import DEVICE, RUN, fabric_on, name_of
+from frugalvit.cli.common import BATCH, DEVICE, POINT, RUN, fabric_on, name_of
 from frugalvit.errors import one_line
 
 
@@ -76,12 +76,12 @@ FORMATS: dict[str, Callable[[list[str], list[str]], Writer]] = {
 @click.option(
     "--budget", type=float, help="The operating point of this budget: --point 'budget B'."
 )
-@click.option("--point", help="Name of an operating point; the run's chosen one without it.")
+@POINT
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="table", help="Of the output."
 )
 @click.option("--json", "form", flag_value="jsonl", help="The same as --format jsonl.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@BATCH
 @click.option("--workers", type=click.IntRange(0), help="Processes that decode while one computes.")
 @DEVICE
 def command(

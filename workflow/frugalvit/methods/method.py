@@ -14,6 +14,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
 | `points.py` | `timed(model, points, how, folder)` (a `PointsPart`), where adaptive | measuring |
 | `answering.py` | `answering(model, card, point, folder)` (an `AnsweringPart`), if any | predicting |
+| `showing.py` | `figure(predictions, answered, images, about)` (a `ShowingPart`), if any | showing |
 | `figures/`, `captions/` | one module and one caption a figure | plotting |
 
 A part imports what it needs; no method imports another. Code in one part reruns only the jobs that
@@ -30,12 +31,15 @@ from frugalvit.figures.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure as Drawn
     from torch import Tensor, nn
     from torchvision.models import VisionTransformer
 
     from frugalvit.config.experiments import Experiment
+    from frugalvit.data.batches import ImageSet
     from frugalvit.data.division import Division
     from frugalvit.evaluation.tested import TestedRun
+    from frugalvit.figures.about import About
     from frugalvit.models.networks.network import Network
     from frugalvit.operating_point import Point
 
@@ -269,6 +273,7 @@ class Answered(NamedTuple):
     scores: "Tensor"  # [images, classes]: logits or log-probabilities, as the evaluation has them
     columns: dict[str, list[float]]  # what else it tells of each image, by name
     boxes: "Tensor | None" = None  # [images, 4]: x0, y0, x1, y1 as shares of the view's side
+    depths: "Tensor | None" = None  # [images, tokens]: blocks that computed each, where tokens halt
 
 
 class Answering(NamedTuple):
@@ -283,7 +288,8 @@ class Answering(NamedTuple):
 class AnsweringPart(Protocol):
     """`answering.py`: the model that answers new images, where it gives more than logits.
 
-    Its own `points` and `tables` say what is the same in the workflow's evaluation.
+    A part may also have `measures(answered, images)`, from the answers to a whole `ImageSet`: what its
+    evaluation has in `metrics.json` besides what every method has.
     """
 
     @staticmethod
@@ -297,5 +303,23 @@ class AnsweringPart(Protocol):
             card: of the run.
             point: of the run's operating points; None where the method has none.
             folder: of the run, with the tables that `Method.measured` names.
+        """
+        ...
+
+
+class ShowingPart(Protocol):
+    """`showing.py`: single images as the method sees them, where its answers are not all."""
+
+    @staticmethod
+    def figure(
+        predictions: "pd.DataFrame", answered: Answered, images: "ImageSet", about: "About"
+    ) -> "Drawn":
+        """Draw images with their answers.
+
+        Args:
+            predictions: `run, seed, id, split, label, predicted, probability`.
+            answered: the answers to these images.
+            images: these, in that order.
+            about: what the figure is of; `blocks` among its options.
         """
         ...

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from frugalvit.data.arrays import Square
 from frugalvit.data.photos import PhotoBatch, Photos
@@ -131,6 +131,7 @@ class Predictor:
                 self._answering = part.answering(model, self.card, self.point, folder)
         except KeyError as error:
             raise DataError(_lacking(folder, str(error))) from error
+        self._module: nn.Module | None = None  # on the device of the first answer
 
     @property
     def classes(self) -> list[str]:
@@ -145,9 +146,10 @@ class Predictor:
 
     def answer(self, fabric: Fabric, images: Tensor) -> Answered:
         """What the model says of normalised images `[batch, 3, image_size, image_size]`."""
-        module = fabric.setup_module(self._answering.module).eval()
+        if self._module is None:
+            self._module = fabric.setup_module(self._answering.module).eval()
         with torch.inference_mode(), sized_by("--batch-size"):
-            return self._answering.read(_on_cpu(module(images.to(fabric.device))))
+            return self._answering.read(_on_cpu(self._module(images.to(fabric.device))))
 
     def predict(
         self, fabric: Fabric, files: Sequence[Path], batch_size: int, workers: int
@@ -180,7 +182,7 @@ class Predictor:
             row["probability"] = round(probability, 6)
             row |= {name: values[place] for name, values in answered.columns.items()}
             if answered.boxes is not None:
-                box = batch.parts[place].box(answered.boxes[place].tolist())
+                box = batch.parts[place].box(answered.boxes[place].clamp(0, 1).tolist())
                 row |= {edge: round(value, 1) for edge, value in zip(EDGES, box)}
             rows.append(row | {"ms": each})
         return rows

@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from frugalvit.data.batches import ImageSet
+from frugalvit.data.boxes import boxes_in_view, with_boxes
+from frugalvit.methods.localize import measures as of_boxes
 from frugalvit.methods.localize.model import answers_of
 from frugalvit.methods.method import Answered, Answering
 from frugalvit.operating_point import Point
@@ -17,6 +22,17 @@ def answering(
 
     def read(outputs: Tensor) -> Answered:
         found = answers_of(outputs)
-        return Answered(found.logits, {}, found.boxes.clamp(0, 1))
+        return Answered(found.logits, {}, found.boxes)
 
     return Answering(model, read, boxed=True)
+
+
+def measures(answered: Answered, images: ImageSet) -> dict[str, float | int | None]:
+    """How well boxes are found, as the evaluation has it; see `measures.measures`."""
+    assert answered.boxes is not None, "a localizer answers with boxes"
+    true = boxes_in_view(images.store, images.ids, images.image_size)
+    labels = answered.scores.argmax(dim=1, keepdim=True).float()
+    predicted = torch.cat([labels, answered.boxes], dim=1)
+    told = of_boxes.measures(predicted, with_boxes(images.labels, true))
+    known = {name: None if np.isnan(value) else value for name, value in told.items()}
+    return {**known, "boxed": int((~np.isnan(true).any(axis=1)).sum())}

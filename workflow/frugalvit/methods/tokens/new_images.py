@@ -17,6 +17,6 @@ def reading(model: nn.Module, columns: tuple[str, ...] = ()) -> Answering:
         if answers.depths is None:
             return Answered(answers.logits, {})
         depth = answers.depths.double().mean(dim=1).round(decimals=4)
-        return Answered(answers.logits, {"depth": depth.tolist()})
+        return Answered(answers.logits, {"depth": depth.tolist()}, depths=answers.depths)
 
     return Answering(model, read, columns)
