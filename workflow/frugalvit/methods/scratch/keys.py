@@ -57,12 +57,15 @@ def check(entry: Entry) -> dict[str, Any]:
                 f"{at}.grid.parameters.{setting}: a search keeps one network's cost; "
                 "write it under matrix, which makes an experiment of each"
             )
-    return {"loss": raw["loss"]}
+    seen, stored = entry.config["base"]["image_size"], entry.config["dataset"]["crop"]
+    side = seen // network["patch_size"] if network["kind"] == "vit" else 0
+    return {"loss": raw["loss"], "patches": {"side": side, "seen": seen / stored}}
 
 
 def figure_options(experiment: "Experiment", among: Mapping[str, "Experiment"]) -> dict[str, Any]:
-    """What its curves show."""
-    return {"loss": LOSSES[experiment.evaluation["loss"]]}
+    """What its curves and its patches show."""
+    how = experiment.evaluation
+    return {"loss": LOSSES[how["loss"]], "patches": how["patches"]}
 
 
 def training(raw: dict[str, Any]) -> dict[str, Any]:
