@@ -23,7 +23,14 @@ WRITERS = {
 WRITERS |= {"np.save", "torch.save"}
 # Unfinished downloads are kept on purpose; files.py is what makes the others whole; a log is no result;
 # token grids are scratch, removed with their folder; the store's arrays are temporary, of `prepare`.
-APART = {"data/download.py", "files.py", "jobs/run.py", "training/phases.py", "data/arrays.py"}
+APART = {
+    "data/download.py",
+    "files.py",
+    "jobs/run.py",
+    "training/phases.py",
+    "data/arrays.py",
+    "figures/answer_page.py",  # a figure within the page's own text
+}
 
 
 def names(folder: Path) -> list[str]:

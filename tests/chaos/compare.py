@@ -10,6 +10,7 @@ MEASURED = {
     "seconds", "train_seconds", "latency_ms", "latency_p95_ms", "call_ms", "call_p95_ms", "calls",
     "images_per_s", "peak_memory_mb", "device", "spread", "busy_cores",
 }  # fmt: skip
+CHOSEN_BY_TIME = "answer.csv"  # must be there; which model it names depends on what was measured
 SUFFIXES = (".csv", ".safetensors", ".npy")
 LEFT_OVER = re.compile(
     r"\..+\.[a-z0-9_]{8}(\.\w+)?|\..+\.(lock|unpacking)|\.tokens-.*|last\.ckpt|.+\.part"
@@ -25,6 +26,8 @@ def differences(reference: Path, broken: Path) -> list[str]:
         # A reference may be a clone that holds tables alone.
         found += [f"{name}: only in {broken}" for name in sorted(others - files) if files]
         for name in sorted(files & others):
+            if Path(name).name == CHOSEN_BY_TIME:
+                continue
             compare = table_differs if suffix == ".csv" else bytes_differ
             if difference := compare(reference / name, broken / name):
                 found.append(f"{name}: {difference}")
