@@ -3,10 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from frugalvit.data.thumbnails import encode
 from frugalvit.figures.style import DASH
-from frugalvit.methods.scratch.figures import network_table, patches
+from frugalvit.methods.scratch.figures import examples, network_table, patches
+from frugalvit.methods.scratch.objective import SquaredError
+from frugalvit.methods.scratch.tables import losses
+from frugalvit.training.objective import Classification
 
 
 def test_patches_are_cut_where_the_network_cuts_them():
@@ -70,3 +74,38 @@ def test_the_table_ranks_ours_and_theirs_together():
     assert f"<td>0.200</td><td>{DASH}</td>" in page
     assert "of boxes" not in page
     assert "batches of 64" in page
+
+
+def rows_of_examples(seed):
+    image = encode(np.zeros((28, 28, 3), np.uint8))
+    return [
+        (kind, f"{kind}{n}", "test", f"class {n}", f"class {n + (kind == 'worst')}", n + 0.25, image,
+         f"vit-s{seed}", seed)
+        for kind in ("best", "worst") for n in range(8)
+    ]  # fmt: skip
+
+
+def test_best_and_worst_images_name_class_answer_and_loss():
+    columns = [*examples.NEEDS["examples"], "run", "seed"]
+    table = pd.DataFrame([*rows_of_examples(1), *rows_of_examples(0)], columns=columns)
+    of = {"study": "s", "experiment": "vit", "device": "cpu", "width_mm": 170}
+    figure = examples.draw(table, loss="mean squared error", **of)
+    words = [text.get_text() for text in figure.texts]
+    assert len(figure.axes) == 16
+    assert words.count("class 3") == 2  # once a row
+    assert {"as class 3", "as class 8", "loss 0.25", "loss 7.25"} <= set(words)
+    assert "seed 0" in " ".join(words)
+    assert "mean squared error" in " ".join(words)
+    empty = examples.draw(table.iloc[:0], loss="", **of)
+    assert "No images were answered." in [text.get_text() for text in empty.texts]
+
+
+def test_losses_of_images_are_those_of_training():
+    logits, labels = torch.tensor([[2.0, 0.0], [0.5, 0.5]]), torch.tensor([0, 1])
+    squared = losses(logits, labels, "mse")
+    assert squared.tolist() == pytest.approx([0.5, 0.25])
+    assert squared.mean() == SquaredError().losses(logits, labels, logits)["loss"]
+    crossed = losses(logits, labels, "cross_entropy")
+    assert crossed.mean().item() == pytest.approx(
+        Classification().losses(logits, labels, logits)["loss"].item()
+    )

@@ -43,6 +43,13 @@ def test_the_curves_say_what_was_minimised(done):
     figures = done / "results" / "scratch" / "figures"
     for name, words in (("vit_source", "mean squared error"), ("vit_ours", "cross-entropy")):
         assert words in (figures / f"learning_curves-{name}.svg").read_text()
+        assert (figures / f"examples-{name}.svg").is_file()
+    assert "6 x 6 patches" in (figures / "patches-vit_ours.svg").read_text()
+    assert "no patches" in (figures / "patches-cnn.svg").read_text()
+    table = pd.read_csv(done / "results" / "scratch" / "runs" / "cnn-s0" / "examples.csv")
+    assert table["kind"].tolist() == ["best"] * 8 + ["worst"] * 8
+    assert table["loss"].iloc[:8].is_monotonic_increasing
+    assert table["loss"].iloc[8:].is_monotonic_decreasing
 
 
 def test_pages_tell_published_numbers_beside_ours(done):

@@ -94,6 +94,7 @@ METHOD = Method(
     head_phases=(),
     answers_from_features=False,
     shape=("network",),
+    tables={"examples": "examples.csv"},
     figures=FIGURES,
     figure_options=figure_options,
 )

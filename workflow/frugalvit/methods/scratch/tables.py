@@ -1,15 +1,26 @@
-"""What the evaluation of a network writes: its answers and their metrics."""
+"""What the evaluation of a network writes: its answers, their metrics, its best and worst images."""
 
 from typing import Any
 
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from frugalvit.data.thumbnails import encode
+from frugalvit.data.views import centre_crop
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.scratch.objective import SquaredError
+from frugalvit.training.objective import one_hot
+
+EACH = 8  # images of each kind
+COLUMNS = ["kind", "id", "split", "class_name", "predicted_name", "loss", "image"]
 
 
 def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
     """Answer each split; see `methods.method.TablesPart`. `mse` is against one-hot targets."""
-    tables, metrics = [], {}
+    tables, metrics, examples = [], {}, []
     for split in run.splits:
         logits, labels = run.logits(split)
         tables.append(predictions(run.ids(split), split, logits, labels))
@@ -17,4 +28,30 @@ def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
         if how["loss"] == "mse":
             error = SquaredError().losses(logits, labels, logits)["loss"]
             metrics[split] |= {"mse": error.item()}
-    return run.answered(tables, metrics)
+        if split == run.splits[-1]:
+            examples = _examples(run, split, logits, losses(logits, labels, how["loss"]))
+    shown = pd.DataFrame(examples, columns=COLUMNS)
+    return {**run.answered(tables, metrics), "examples": shown}
+
+
+def losses(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
+    """What training minimised, image by image, `[images]`."""
+    if loss == "mse":
+        return (logits - one_hot(labels, logits.shape[1])).square().mean(dim=1)
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def _examples(run: TestedRun, split: str, logits: Tensor, each: Tensor) -> list[tuple]:
+    """The images with the smallest and the largest loss, `COLUMNS`."""
+    ids, names = run.ids(split), run.store.class_names
+    index, size = run.store.index.set_index("id"), run.card["preprocessing"]["image_size"]
+    order = torch.argsort(each, stable=True).tolist()
+    rows = []
+    for kind, places in (("best", order[:EACH]), ("worst", order[::-1][:EACH])):
+        for place in places:
+            at = index.loc[ids[place]]
+            image = centre_crop(run.store.images(at["split"])[at["row"]], size)
+            answered = names[int(logits[place].argmax())]
+            true, loss = names[at["label"]], round(each[place].item(), 6)
+            rows.append((kind, ids[place], split, true, answered, loss, encode(image)))
+    return rows
