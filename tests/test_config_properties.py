@@ -127,7 +127,8 @@ def alike(value: Any) -> st.SearchStrategy:
         return st.sampled_from([*WORDS, *METHODS, "rest", "heads", "exits", "all"])
     if isinstance(value, list):
         return st.permutations(value).map(lambda items: items[1:] or [*items, *items])
-    return st.sampled_from([at[step] for at, step in places(STUDIES) if isinstance(at[step], dict)])
+    found = [at[step] for at, step in places(STUDIES) if isinstance(at[step], dict)]
+    return st.sampled_from(found).map(copy.deepcopy)
 
 
 @st.composite
@@ -147,7 +148,7 @@ def mutated(draw) -> dict:
             st.sampled_from(["alike"] * 6 + ["set", "drop", "rename", "add", "move", "wrap"])
         )
         if change == "alike":
-            holder[step] = copy.deepcopy(draw(alike(holder[step])))
+            holder[step] = draw(alike(holder[step]))
         elif change == "set":
             holder[step] = draw(values)
         elif change == "drop":
