@@ -228,7 +228,6 @@ def test_too_few_images_of_another_source_stop_before_the_base_and_features(tmp_
     told = next(line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "gives 24 calibration images, but at least 50 are needed" in told
     results = folder / "results" / "tiny"
-    assert (results / "splits" / "assignments.csv").exists()
     assert not (results / "base" / "weights.safetensors").exists()
     assert not (results / "features").exists() or not list((results / "features").rglob("*.npy"))
     calibration = advice(told, "splits.calibration")

@@ -17,7 +17,7 @@ ON_NODES = {
     "prepare_dataset", "extract_features", "train_run", "probe_blocks", "measure_cost",
     "evaluate_fine_tune_s0", "evaluate_fine_tune_s1", "evaluate_early_exit_s0",
     "evaluate_early_exit_s1", "evaluate_avit_s0", "evaluate_avit_s1", "evaluate_token_merging_s0",
-    "evaluate_token_merging_s1", "evaluate_token_pruning_s0",
+    "evaluate_token_merging_s1", "evaluate_token_pruning_s0", "evaluate_localize_s0",
 }  # fmt: skip
 # What the comments of the profile say of GPUs; pretraining only where a study has it.
 WITH_GPU = ON_NODES - {"prepare_dataset", "probe_blocks"}
@@ -48,8 +48,8 @@ def planned_jobs(words: str) -> dict[str, dict[str, str]]:
 def local_rules(study: dict) -> set[str]:
     folder = ROOT / "workflow" / "rules"
     words = "".join(path.read_text() for path in folder.glob("*.smk"))
-    blocks = re.findall(r"(?m)^localrules:\n((?:    \w+,\n)+)", words)
-    named = {name for block in blocks for name in re.findall(r"\w+", block)}
+    blocks = re.findall(r"(?m)^( *)localrules:\n((?:\1    \w+,\n)+)", words)
+    named = {name for _, block in blocks for name in re.findall(r"\w+", block)}
     # Rules of figures are made in a loop, in which each is local.
     assert "localrule: True" in (folder / "figures.smk").read_text()
     return named | {job.name for job in jobs(load_study(study))}

@@ -86,7 +86,7 @@ def longer(local, tmp_path_factory):
 
     def lengthen(study):
         for experiment in study["experiments"].values():
-            experiment["schedule"][1]["epochs"] = 10
+            experiment["schedule"][1]["epochs"] = 30
 
     edit(folder, lengthen)
     untrained = tmp_path_factory.mktemp("untrained")
