@@ -21,7 +21,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "test": {"color": BLUE, "linestyle": "-"},
     "valid": {"color": ORANGE, "linestyle": (0, (4, 1.5))},
 }
-SIDE = 72.0  # mm, of the panel
+SIDE = 66.0  # mm, of the panel
 FIRST = 22.0  # mm: words of the table's rows
 GRID = np.linspace(0, 1, 501)
 
@@ -157,5 +157,5 @@ def write_table(page: Page, left: float, told: pd.DataFrame, splits: list[str]) 
 
 def interval_of(share: float, n: int) -> str:
     """'97–100': Wilson's interval in percent."""
-    low, high = interval(float(share), n)
-    return f"{low * 100:.0f}{DASH}{high * 100:.0f}"
+    low, high = (f"{end * 100:.0f}" for end in interval(float(share), n))
+    return low if low == high else f"{low}{DASH}{high}"
