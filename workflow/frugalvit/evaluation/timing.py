@@ -76,12 +76,15 @@ def _measure_batch_size(
     batches = (torch.arange(calls * batch_size) % count).split(batch_size)
     times: dict[Hashable, list[list[float]]] = {name: [] for name in models}
     memory, totals = dict.fromkeys(models, 0.0), dict.fromkeys(models, 0.0)
-    for name, model in models.items():
-        _timed_call(model, images[name][batches[0]].to(device), device)
+    with Progress(f"first calls, batch {batch_size}", len(models), "models") as told:
+        for name, model in models.items():
+            _timed_call(model, images[name][batches[0]].to(device), device)
+            told.advance(1)
     bystanders = Bystanders()
-    fastest = 0.0
-    with Progress(f"measure, batch {batch_size}", _ms(seconds), "ms of the fastest model") as told:
-        while fastest < max(seconds, 1e-9):
+    seconds, done = max(seconds, 1e-9), 0
+    whole = len(models) * _ms(seconds)
+    with Progress(f"measure, batch {batch_size}", whole, "ms of all models") as told:
+        while min(totals.values()) < seconds:
             for passes in times.values():
                 passes.append([])
             for turn, positions in enumerate(batches):
@@ -93,8 +96,9 @@ def _measure_batch_size(
                     times[name][-1].append(call)
                     totals[name] += call
                     memory[name] = max(memory[name], peak_memory_mb(device))
-                told.advance(_ms(min(totals.values())) - _ms(fastest))
-                fastest = min(totals.values())
+                    now = sum(_ms(min(total, seconds)) for total in totals.values())
+                    told.advance(now - done)
+                    done = now
     busy = bystanders.cores()
     return [
         _row(name, models[name], batch_size, np.array(passes), memory[name], device, busy)
