@@ -21,8 +21,9 @@ run: study
 
 study: $(VENV)/.run
 	@$(READABLE)
-	@echo "$(SNAKEMAKE) --show-failed-logs"; start=$$(date +%s); \
-	$(SNAKEMAKE) --show-failed-logs && if [ -f results/$(STUDY)/estimate.json ]; then \
+	@new=1; [ ! -d results/$(STUDY)/runs ] || new=; start=$$(date +%s); \
+	echo "$(SNAKEMAKE) --show-failed-logs"; $(SNAKEMAKE) --show-failed-logs; \
+	if [ -n "$$new" ] && [ -f results/$(STUDY)/estimate.json ]; then \
 	  $(VENV)/bin/frugalvit estimate $(CONFIG) --took $$(($$(date +%s) - start)); fi
 	@$(MAKE) --no-print-directory report CONFIG=$(CONFIG)
 
@@ -34,7 +35,7 @@ estimate: $(VENV)/.run
 report: $(VENV)/.run
 	@$(READABLE)
 	$(SNAKEMAKE) --report results/$(STUDY)/report.html
-	@echo; $(VENV)/bin/python -m frugalvit.evaluation.answer_words results/$(STUDY)/answer.json
+	@echo; $(VENV)/bin/python -m frugalvit.evaluation.answer_words results/$(STUDY)/answer.csv
 	@echo; echo "Answer: $(CURDIR)/results/$(STUDY)/answer.html"
 	@echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
 

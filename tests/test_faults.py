@@ -213,8 +213,8 @@ def test_the_real_name_of_what_is_written_under_another():
 
 
 CPU_ALLOCATION = (
-    "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to "
-    "allocate 9 bytes. Error code 12 (Cannot allocate memory)"
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)"
 )
 KILLED = "DataLoader worker (pid(s) 12, 13) exited unexpectedly"
 

@@ -2,9 +2,7 @@
 
 import io
 import re
-import resource
 import struct
-import sys
 import tempfile
 import zlib
 from functools import cache
@@ -21,6 +19,7 @@ from frugalvit.data.jpeg_scans import MAX_SCANS
 from frugalvit.data.prepare import prepare
 from frugalvit.errors import DataError
 from tests.imagefolders import noise, settings, write_folder
+from tests.memory import at_most
 from tests.properties import examples
 
 MAX_PIXELS = 200_000
@@ -99,24 +98,15 @@ def test_the_files_are_good_before_they_are_changed():
         assert not tried(whole(kind))
 
 
-def peak_memory() -> int:
-    """Largest memory of this process so far, kB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (
-        1024 if sys.platform == "darwin" else 1
-    )
-
-
 def tried(content: bytes, max_pixels: int = MAX_PIXELS) -> str:
     """The error of one image, empty where it is decoded to what the store holds."""
-    before = peak_memory()
     try:
-        result = decode_image(io.BytesIO(content), SIDE, SIDE, max_pixels)
+        with at_most(MOST_MEMORY):
+            result = decode_image(io.BytesIO(content), SIDE, SIDE, max_pixels)
     except DataError as error:
         assert str(error)
         assert "\n" not in str(error)
         return str(error)
-    finally:
-        assert peak_memory() - before < MOST_MEMORY
     assert (result.pixels.shape, result.pixels.dtype) == ((SIDE, SIDE, 3), np.uint8)
     assert 0 < result.width * result.height <= max_pixels
     assert 0 <= result.low <= result.high <= 1

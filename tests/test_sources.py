@@ -146,7 +146,7 @@ def test_classes_that_are_called_like_splits(tmp_path):
 )
 def test_a_class_that_is_called_like_a_split_names_the_clash_and_the_key(tmp_path, counts, message):
     root = write_folder(tmp_path / "data", counts)
-    with pytest.raises(DataError, match=rf"{message}.* is a class, set dataset.layout: flat$"):
+    with pytest.raises(DataError, match=rf"{message}.* is a class, set dataset.layout: flat\b"):
         listed(folder_settings(root))
     assert class_names(folder_settings(root, layout="flat")) == sorted(counts)
 

@@ -10,7 +10,11 @@ MEASURED = {
     "seconds", "train_seconds", "latency_ms", "latency_p95_ms", "call_ms", "call_p95_ms", "calls",
     "images_per_s", "peak_memory_mb", "device", "spread", "busy_cores",
 }  # fmt: skip
-CHOSEN_BY_TIME = "answer.csv"  # must be there; which model it names depends on what was measured
+# Of answer.csv, what follows from measured times: what is left is compared, model by model.
+ANSWERS = "answer.csv"
+BY_TIME = {
+    "plain_latency_ms", "plain_images_per_s", "ranked", "frontier", "meets", "status", "note", "said",
+}  # fmt: skip
 SUFFIXES = (".csv", ".safetensors", ".npy")
 LEFT_OVER = re.compile(
     r"\..+\.[a-z0-9_]{8}(\.\w+)?|\..+\.(lock|unpacking)|\.tokens-.*|last\.ckpt|.+\.part"
@@ -26,8 +30,6 @@ def differences(reference: Path, broken: Path) -> list[str]:
         # A reference may be a clone that holds tables alone.
         found += [f"{name}: only in {broken}" for name in sorted(others - files) if files]
         for name in sorted(files & others):
-            if Path(name).name == CHOSEN_BY_TIME:
-                continue
             compare = table_differs if suffix == ".csv" else bytes_differ
             if difference := compare(reference / name, broken / name):
                 found.append(f"{name}: {difference}")
@@ -58,9 +60,11 @@ def left_over(folder: Path) -> list[str]:
 def table_differs(reference: Path, broken: Path) -> str:
     """How two CSV files differ as text, but for `MEASURED`; empty where they do not."""
     tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in (reference, broken)]
+    if reference.name == ANSWERS:
+        tables = [table.sort_values("name", ignore_index=True) for table in tables]
     if list(tables[0].columns) != list(tables[1].columns) or len(tables[0]) != len(tables[1]):
         return "other columns or another number of rows"
-    kept = [column for column in tables[0].columns if column not in MEASURED]
+    kept = [column for column in tables[0].columns if column not in MEASURED | BY_TIME]
     differing = [column for column in kept if not tables[0][column].equals(tables[1][column])]
     return f"other values of {', '.join(differing)}" if differing else ""
 

@@ -67,12 +67,13 @@ def storage_problem(error: BaseException) -> str | None:
 
 
 def memory_problem(error: BaseException) -> str | None:
-    """The first sentence of an error that says that memory ran out; None for any other error."""
+    """The sentence of an error that says that memory ran out; None for any other error."""
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
     ):
         lines = str(error).strip().splitlines()
-        return re.split(r"(?<=\w)\. ", lines[-1])[0] if lines else type(error).__name__
+        sentences = re.split(r"(?<=\w)\. ", lines[-1]) if lines else [type(error).__name__]
+        return next((one for one in sentences if _NO_MEMORY.search(one)), sentences[0])
     return None
 
 

@@ -1,8 +1,7 @@
-# The base: the pretrained backbone that every experiment starts from.
+# The base: the pretrained backbone that experiments start from, unless they start from nothing.
 
 
-# Published weights may be downloaded, which a cluster's nodes often cannot. The check is short, and
-# what it refuses should not wait in a queue.
+# The check is short, and what it refuses should not wait in a queue.
 localrules:
     check_experiments,
 
@@ -45,6 +44,7 @@ if STUDY.pretraining:
 
 if STUDY.based:
 
+    # Published weights may be downloaded, which a cluster's nodes often cannot.
     localrules:
         export_base,
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from frugalvit.data.store import Store, read_index
+from frugalvit.data.assignments import read_assignments
+from frugalvit.data.store import Store
 from frugalvit.devices.fabric import make_fabric
 from frugalvit.evaluation.run_probes import probe_run
 from frugalvit.evaluation.tested import TestedRun
@@ -14,10 +15,11 @@ from frugalvit.methods.trained import load_run
 def main(snakemake):
     files, params = snakemake.input, snakemake.params
     model, card = load_run(Path(files.weights).parent)
+    store = Store(Path(files.store[0]).parent)
     run = TestedRun(
         experiment=params.experiment,
-        store=Store(Path(files.store[0]).parent),
-        assignments=read_index(files.assignments),
+        store=store,
+        assignments=read_assignments(files.assignments, store),
         model=model.eval(),
         card=card,
         fabric=make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"]),

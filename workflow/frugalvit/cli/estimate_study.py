@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from frugalvit.methods.expected import Counts, Expected
 
 CLASSES = 10  # of the network that is timed: how many there are changes no time worth telling
+POSITIVE = click.FloatRange(0, min_open=True)
 FILE = "estimate.json"  # beside the study's results, for what it took in the end
 
 
@@ -22,10 +23,12 @@ FILE = "estimate.json"  # beside the study's results, for what it took in the en
 @click.option(
     "--cores", type=click.IntRange(1), help="Cores that the workflow may use; all of them."
 )
-@click.option("--seconds", type=float, default=1.0, show_default=True, help="Of each measurement.")
+@click.option(
+    "--seconds", type=POSITIVE, default=1.0, show_default=True, help="Of each measurement."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.option(
-    "--took", type=float, help="Seconds that the study took: say how far off the estimate was."
+    "--took", type=POSITIVE, help="Seconds that the study took: say how far off the estimate was."
 )
 def command(
     study: Path, cores: int | None, seconds: float, as_json: bool, took: float | None
@@ -35,7 +38,7 @@ def command(
     A network of the base's shape is timed for a few seconds on the threads that a job gets. Images are
     counted where the study's are prepared, or in a folder; nothing is trained.
 
-    \\b
+    \b
     Examples:
       frugalvit estimate config/config.yaml
       frugalvit estimate config/studies/your_images.yaml --cores 8
@@ -59,7 +62,7 @@ def command(
     cores = cores or usable_cores()
     threads = min(loaded.config["compute"]["threads"], cores)
     counts, stored = counted(loaded, study)
-    architecture = architecture_of(loaded)
+    architecture = architecture_of(loaded, study)
     torch.set_num_threads(threads)
     batch, evaluated = (
         loaded.config["training"]["batch_size"],
@@ -67,8 +70,9 @@ def command(
     )
     speeds = measure_speeds(architecture, CLASSES, batch, evaluated, seconds)
     jobs = expected_jobs(loaded, counts, speeds, architecture["num_layers"], stored)
-    whole = wall_seconds(jobs, max(1, cores // threads))
-    room = room_needed(loaded, architecture, next(iter(counts.values())).all)
+    slots = max(1, cores // threads)
+    whole = wall_seconds(jobs, slots)
+    room = room_needed(loaded, architecture, next(iter(counts.values())), slots)
     record: dict[str, Any] = {
         "study": loaded.name,
         "seconds": round(whole, 1),
@@ -100,13 +104,15 @@ def compared(study: Path, took: float) -> str:
     """What a finished study took, beside what was expected of it.
 
     Raises:
+        ConfigError: the file is no study.
         DataError: nothing was estimated.
     """
-    import yaml
-
+    from frugalvit.config.reading import read_yaml
     from frugalvit.files import read_json
 
-    name = yaml.safe_load(study.read_text())["study"]
+    name = read_yaml(study).get("study")
+    if not isinstance(name, str):
+        raise ConfigError(f"{study}: study: missing; add it (the name of the study)")
     expected = float(read_json(Path("results") / name / FILE)["seconds"])
     off = 100 * (expected / took - 1)
     return f"It took {minutes(took)}; {minutes(expected)} were expected ({off:+.0f} %)."
@@ -148,7 +154,7 @@ def counted(study: "Study", file: Path) -> "tuple[dict[str, Counts], bool]":
     else:
         raise DataError(
             f"{path}: the images are not here yet, so nobody knows how many; fetch them first: "
-            f"snakemake --cores 1 --configfile {file} -- {path}"
+            f".venv/bin/snakemake --cores 1 --configfile {file} -- {path}"
         )
     found = {}
     for splits in study.used_splits:
@@ -158,7 +164,7 @@ def counted(study: "Study", file: Path) -> "tuple[dict[str, Counts], bool]":
     return found, path.exists()
 
 
-def architecture_of(study: "Study") -> dict[str, Any]:
+def architecture_of(study: "Study", file: Path) -> dict[str, Any]:
     """The base's, from its card, the configuration or its weights file.
 
     Raises:
@@ -170,9 +176,10 @@ def architecture_of(study: "Study") -> dict[str, Any]:
     from frugalvit.models.weights.load import load_file
 
     base, card = study.config["base"], Path("results") / study.name / "base" / "card.json"
-    if not study.based:
+    if study.made_methods:
         raise ConfigError(
-            "experiments: all start from nothing; estimate tells of studies with a base"
+            f"experiments: {', '.join(study.made_methods)} starts from nothing; estimate tells of "
+            "what starts from a base alone"
         )
     if card.exists():
         return read_json(card)["architecture"]
@@ -186,5 +193,6 @@ def architecture_of(study: "Study") -> dict[str, Any]:
         )
         return architecture
     raise ConfigError(
-        f"base: its shape is known once it is downloaded; make it first: snakemake --cores 1 -- {card}"
+        "base: its shape is known once it is downloaded; make it first: "
+        f".venv/bin/snakemake --cores 1 --configfile {file} -- {card}"
     )

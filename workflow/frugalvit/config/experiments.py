@@ -288,6 +288,8 @@ def _check_augment(at: str, settings: dict, method: Method) -> None:
                     f"{at}.schedule[{index}].augment.{key}: {settings['method']} learns one class an "
                     "image; set it to 0"
                 )
+            if not method.soft_labels:
+                phase["augment"].pop(key, None)  # a 0, of which views would know nothing
     for index, phase in enumerate(settings["schedule"]):
         if not heads_alone(phase["train"]):
             return

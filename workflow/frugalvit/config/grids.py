@@ -131,7 +131,7 @@ def set_setting(where: str, raw: dict, setting: str, value: Any) -> tuple[Any, s
     try:
         for step in steps[:-1]:
             place = place[step] if isinstance(step, int) else place.setdefault(step, {})
-        place[steps[-1]] = value
+        place[steps[-1]] = copy.deepcopy(value)  # points of a grid must not share a block
     except (IndexError, KeyError, TypeError, AttributeError):
         schedule = raw.get("schedule", [0])
         last = len(schedule) - 1 if isinstance(schedule, list) else 0
@@ -158,7 +158,9 @@ def check_distinct(at: str, points: list[dict], settings: list[dict]) -> None:
         twin = first.setdefault(hashable(trained), point)
         if twin is point:
             continue
-        setting = next((key for key in point if point[key] is not twin[key]), next(iter(point)))
+        setting = next(
+            (key for key in point if hashable(point[key]) != hashable(twin[key])), next(iter(point))
+        )
         raise ConfigError(
             f"{at}.grid.parameters.{setting}: {shown(twin[setting])} and {shown(point[setting])} train "
             "the same; remove one of them, or the key in a phase or in the grid that overrides it"

@@ -32,8 +32,8 @@ def spread_out(config: dict) -> dict:
         if not isinstance(raw, dict):
             _add(found, name, raw)
             continue
-        for own, entry in _combinations(name, raw):
-            _add(found, own, _with_recipe(own, entry, recipes))
+        for own, entry in _combinations(name, raw, recipes):
+            _add(found, own, entry)
     kept = {key: value for key, value in config.items() if key != "recipes"}
     return {**kept, "experiments": found}
 
@@ -41,6 +41,12 @@ def spread_out(config: dict) -> dict:
 def _recipes(config: dict) -> dict[str, dict]:
     recipes = config.get("recipes", {})
     validate({"recipes": recipes}, "with_recipes")
+    for name, own in recipes.items():
+        for key in ("matrix", "recipe"):
+            if key in own:
+                raise ConfigError(
+                    f"recipes.{name}.{key}: a recipe cannot hold this; write it in the experiment"
+                )
     return recipes
 
 
@@ -51,10 +57,13 @@ def _add(found: dict, name: Any, entry: Any) -> None:
     found[name] = entry
 
 
-def _combinations(name: str, raw: dict) -> list[tuple[str, dict]]:
-    """Name and entry of every combination of an entry's matrix; the entry alone where it has none."""
+def _combinations(name: str, raw: dict, recipes: dict[str, dict]) -> list[tuple[str, dict]]:
+    """Name and entry of every combination of an entry's matrix; the entry alone where it has none.
+
+    The recipe is taken over first, so that a matrix may vary what it brings.
+    """
     if "matrix" not in raw:
-        return [(name, raw)]
+        return [(name, _with_recipe(name, raw, recipes))]
     at = f"experiments.{name}.matrix"
     matrix = validate({"matrix": raw["matrix"]}, "with_matrix", f"experiments.{name}")["matrix"]
     count = math.prod(len(values) for values in matrix.values())
@@ -65,12 +74,15 @@ def _combinations(name: str, raw: dict) -> list[tuple[str, dict]]:
     found = []
     plain = {key: value for key, value in raw.items() if key != "matrix"}
     for values in itertools.product(*matrix.values()):
-        entry = copy.deepcopy(plain)
+        chosen = dict(zip(matrix, values))
+        of_recipe = {"recipe": chosen["recipe"]} if "recipe" in chosen else {}
+        entry = _with_recipe(name, copy.deepcopy(plain) | of_recipe, recipes)
         suffix = []
-        for setting, value in zip(matrix, values):
+        for setting, value in chosen.items():
             if setting in ("matrix", "grid"):
                 raise ConfigError(f"{at}.{setting}: a matrix cannot vary this; remove it")
-            set_setting(f"{at}.{setting}", entry, setting, copy.deepcopy(value))
+            if setting != "recipe":
+                set_setting(f"{at}.{setting}", entry, setting, value)
             if len(matrix[setting]) > 1:
                 suffix.append(_words(setting, value, matrix[setting]))
         own = "_".join([str(name), *suffix])

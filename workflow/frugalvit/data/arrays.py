@@ -8,7 +8,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,45 @@ class Square:
     crop: int
     max_pixels: int
     stretch: Stretch | None = None
+
+    def decode(self, file: BufferedReader) -> Decoded:
+        """The square of an image file, see `data.decode.decode_image`."""
+        return decode_image(file, self.resize, self.crop, self.max_pixels, self.stretch)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BufferedReader]:
+    """An image file, to be read.
+
+    Raises:
+        DataError: the system does not let it be read.
+    """
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def decoders(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that decode images.
+
+    Raises:
+        DataError: one was killed, most often for memory.
+    """
+    # Spawned: torch's threads may be running here, and a fork would inherit their locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            raise DataError(
+                "a decoding process was killed, most often for memory: lower dataset.max_pixels "
+                "or give the rule fewer threads"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,26 +191,16 @@ def _tasks(arrays: dict[str, Path], items: Sequence[Item], square: Square) -> It
 
 
 def _parallel(tasks: Sequence[_Task], workers: int) -> Iterable[tuple[int, list[Outcome]]]:
-    # Spawned: torch's threads may be running here, and a fork would inherit their locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+    with decoders(workers) as pool:
         pending = set()
-        try:
-            for task in tasks:
-                pending.add(pool.submit(_decode_task, task))
-                if len(pending) >= 4 * workers:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            while pending:
+        for task in tasks:
+            pending.add(pool.submit(_decode_task, task))
+            if len(pending) >= 4 * workers:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        except BrokenProcessPool as error:
-            raise DataError(
-                "a decoding process was killed, most often for memory: lower dataset.max_pixels "
-                "or give the rule fewer threads"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
 
 
 def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:
@@ -198,14 +229,10 @@ def _decode_task(task: _Task) -> tuple[int, list[Outcome]]:
 
 def _decode_item(item: Item, square: Square) -> tuple[Decoded, str]:
     if isinstance(item.image, Path):
-        try:
-            with item.image.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                file.seek(0)
-                sizes = (square.resize, square.crop, square.max_pixels)
-                decoded = decode_image(file, *sizes, square.stretch)
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}") from error
+        with opened(item.image) as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            decoded = square.decode(file)
         _check_shape(item, decoded)
         return decoded, sha256
     pixels = np.ascontiguousarray(item.image)

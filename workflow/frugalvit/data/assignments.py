@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from frugalvit.data.splits import PARTS
+from frugalvit.data.splits import PARTS, UNUSED
 from frugalvit.data.store import Store, read_index
 from frugalvit.errors import DataError
-
-UNUSED = "unused"
 
 
 def read_assignments(path: str | Path, store: Store) -> pd.DataFrame:

@@ -193,8 +193,9 @@ def batches(items: Items, order: Sequence[list[int]] | int, *, workers: int = 0)
     if isinstance(items, ImageSet):
         # Here, for each of the loader's processes would read the arrays anew.
         items.store.check(items.splits)
-    return DataLoader(items, batch_sampler=order, collate_fn=_as_it_is, num_workers=workers)
+    return DataLoader(items, batch_sampler=order, collate_fn=as_it_is, num_workers=workers)
 
 
-def _as_it_is(batch: Any) -> Any:
+def as_it_is(batch: Any) -> Any:
+    """What a set gives for a list of positions is a batch already."""
     return batch

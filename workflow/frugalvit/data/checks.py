@@ -9,7 +9,7 @@ import pandas as pd
 from frugalvit.chance import FEW_OF_CLASS, few_images
 from frugalvit.data import annotations as boxes
 from frugalvit.data.seen import View, share_seen, told, too_little
-from frugalvit.data.splits import PARTS
+from frugalvit.data.splits import PARTS, UNUSED
 from frugalvit.data.tones import Stretch, small_range
 from frugalvit.errors import DataError
 from frugalvit.words import SPLIT_NAMES
@@ -44,7 +44,7 @@ def check(
     """
     prepared = prepared or {}
     columns = ["id", "file", "sha256", "group"]
-    used = assignments[assignments["split"] != "unused"].merge(index[columns], on="id")
+    used = assignments[assignments["split"] != UNUSED].merge(index[columns], on="id")
     class_names = assignments.drop_duplicates("label").sort_values("label")["class_name"].tolist()
     counts = {
         split: used.loc[used["split"] == split, "class_name"]
@@ -69,7 +69,7 @@ def check(
         findings["small_view"] = _small_view(view)
     report: dict[str, Any] = {
         "sizes": {split: int(numbers.sum()) for split, numbers in counts.items()},
-        "unused": int((assignments["split"] == "unused").sum()),
+        "unused": int((assignments["split"] == UNUSED).sum()),
         "classes": len(class_names),
         "class_counts": {
             split: {name: int(n) for name, n in numbers.items()}

@@ -94,7 +94,7 @@ def box_in_square(
 
     Cut at the square's edges; None when nothing of the box is left.
     """
-    left, top, side = _window(width, height, resize, crop)
+    left, top, side = square_in_photo(width, height, resize, crop)
     x0, x1 = (min(max((x * width - left) / side, 0.0), 1.0) for x in box[::2])
     y0, y1 = (min(max((y * height - top) / side, 0.0), 1.0) for y in box[1::2])
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
@@ -147,7 +147,7 @@ def _ends(pixels: np.ndarray) -> tuple[float, float]:
 
 
 def _square(image: Image.Image, resize: int, crop: int) -> Image.Image:
-    left, top, side = _window(*image.size, resize, crop)
+    left, top, side = square_in_photo(*image.size, resize, crop)
     if side == crop:
         return image.crop((left, top, left + crop, top + crop))
     # Crop and resize in one step: a strip 1 px high is never blown up to its full length.
@@ -155,7 +155,7 @@ def _square(image: Image.Image, resize: int, crop: int) -> Image.Image:
     return image.resize((crop, crop), Image.Resampling.BILINEAR, box=box)
 
 
-def _window(width: int, height: int, resize: int, crop: int) -> tuple[int, int, float]:
+def square_in_photo(width: int, height: int, resize: int, crop: int) -> tuple[int, int, float]:
     """Left, top and side, in the image's pixels, of the square that the store keeps."""
     side = min(width, height) * crop / resize
     # Whole pixels: an image that has the size already is cut, not resampled by half a pixel.

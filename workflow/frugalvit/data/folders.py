@@ -78,7 +78,8 @@ def _refuse_classes(root: Path, splits: dict[str, Path]) -> None:
         if not folders_of(folder) and _loose_images(folder):
             raise DataError(
                 f"{root}: the folder {folder.name!r} counts as the split {split}, but holds images "
-                f"instead of class folders; if it {remedy}"
+                f"instead of class folders; if it {remedy}, else dataset.layout: splits, which leaves "
+                "these images out"
             )
 
 

@@ -1,21 +1,18 @@
 """A folder of images looked at before there is a store: what can be decoded, sizes, checksums."""
 
 import hashlib
-import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from frugalvit.data.arrays import CHUNK, Square
-from frugalvit.data.decode import decode_image
-from frugalvit.data.items import SPLITS, Item
+from frugalvit.data.arrays import CHUNK, Outcome, Square, decoders, opened
+from frugalvit.data.items import SPLITS
+from frugalvit.data.prepare import index_rows
 from frugalvit.data.sources.listing import listed
 from frugalvit.errors import DataError
-from frugalvit.jobs.parent import end_with_parent
 from frugalvit.jobs.progress import Progress
 
 
@@ -67,8 +64,9 @@ def look_at(dataset: dict[str, Any], workers: int = 1) -> Found:
     bad = [{"file": item.file, "error": look.error} for item, look in pairs if look.error]
     if not good:
         raise DataError(f"{dataset['path']}: none of {len(pairs)} images can be read; mend them")
-    return Found(_index([item for item, _ in good], [look for _, look in good]),
-                 [look for _, look in good], bad, listing.notes)  # fmt: skip
+    outcomes = [(item, Outcome(look.sha256)) for item, look in good]
+    rows = [row for split in SPLITS for row in index_rows(split, outcomes)]
+    return Found(pd.DataFrame(rows), [look for _, look in good], bad, listing.notes)
 
 
 def _looks(files: list[Path], square: Square, workers: int) -> Iterator[Look]:
@@ -76,41 +74,16 @@ def _looks(files: list[Path], square: Square, workers: int) -> Iterator[Look]:
     if workers < 2 or len(files) <= CHUNK:
         yield from map(look, files)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
+    with decoders(workers) as pool:
         yield from pool.map(look, files, chunksize=CHUNK)
 
 
 def _look(file: Path, square: Square) -> Look:
     try:
-        with file.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-            opened.seek(0)
-            cut = (square.resize, square.crop, square.max_pixels)
-            decoded = decode_image(opened, *cut, square.stretch)
+        with opened(file) as image:
+            sha256 = hashlib.file_digest(image, "sha256").hexdigest()
+            image.seek(0)
+            decoded = square.decode(image)
     except DataError as error:
         return Look(error=str(error))
-    except OSError as error:
-        return Look(error=f"cannot be read: {error.strerror}")
     return Look(sha256, decoded.width, decoded.height, decoded.low, decoded.high)
-
-
-def _index(items: list[Item], looks: list[Look]) -> pd.DataFrame:
-    """Rows of a store's table; the items are sorted by split."""
-    rows = []
-    counts = dict.fromkeys(SPLITS, 0)
-    for item, look in zip(items, looks):
-        number = counts[item.split]
-        counts[item.split] += 1
-        rows.append(
-            {
-                "id": f"{item.split}-{number:06d}",
-                "file": item.file,
-                "split": item.split,
-                "label": item.label,
-                "class_name": item.class_name,
-                "sha256": look.sha256,
-                "group": item.group,
-            }
-        )
-    return pd.DataFrame(rows)

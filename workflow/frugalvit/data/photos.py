@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from frugalvit.data.arrays import Square
-from frugalvit.data.batches import batch_order
-from frugalvit.data.decode import _window as square_in_photo
-from frugalvit.data.decode import decode_image
+from frugalvit.data.arrays import Square, opened
+from frugalvit.data.batches import as_it_is, batch_order
+from frugalvit.data.decode import square_in_photo
 from frugalvit.data.folders import files_below
 from frugalvit.data.items import SUFFIXES
 from frugalvit.data.views import to_tensor
@@ -77,15 +76,11 @@ class Photos(Dataset):
     def batches(self, batch_size: int, workers: int) -> DataLoader:
         """All of them in order; `workers` processes decode while the caller computes."""
         order = batch_order(len(self), batch_size)
-        return DataLoader(self, batch_sampler=order, collate_fn=_as_it_is, num_workers=workers)
+        return DataLoader(self, batch_sampler=order, collate_fn=as_it_is, num_workers=workers)
 
     def _decoded(self, file: Path) -> tuple[np.ndarray, Part]:
-        cut = self.square
-        try:
-            with file.open("rb") as opened:
-                decoded = decode_image(opened, cut.resize, cut.crop, cut.max_pixels, cut.stretch)
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}") from error
+        with opened(file) as image:
+            decoded = self.square.decode(image)
         return decoded.pixels, self._part(decoded.width, decoded.height)
 
     def _part(self, width: int, height: int) -> Part:
@@ -94,10 +89,6 @@ class Photos(Dataset):
         size, pixel = self._how[0], side / self.square.crop
         start = (self.square.crop - size) // 2 * pixel
         return Part(left + start, top + start, size * pixel)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def photo_files(paths: Iterable[Path]) -> list[Path]:

@@ -69,7 +69,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
                     keep_rows(path, good)
         # An earlier store must not be opened with some of the new arrays.
         (folder / "index.csv").unlink(missing_ok=True)
-    rows = [row for split in SPLITS for row in _index_rows(split, pairs)]
+    rows = [row for split in SPLITS for row in index_rows(split, pairs)]
     index = pd.DataFrame(rows, columns=COLUMNS)
     noted = note(*(folder / f"{split}.npy" for split in SPLITS))
     report = {
@@ -105,7 +105,8 @@ def _check_classes(pairs: list[tuple[Item, Outcome]]) -> None:
         )
 
 
-def _index_rows(split: str, pairs: list[tuple[Item, Outcome]]) -> list[dict]:
+def index_rows(split: str, pairs: list[tuple[Item, Outcome]]) -> list[dict]:
+    """Rows of a store's table: of the images of a split that could be decoded, in their order."""
     decoded = [pair for pair in pairs if pair[0].split == split and not pair[1].error]
     return [
         {

@@ -9,6 +9,7 @@ from frugalvit.words import SPLIT_NAMES
 
 COLUMNS = ["id", "split", "source_split", "label", "class_name"]
 PARTS = ("train", "valid", "calibration", "test")  # what an image can be assigned to, if used
+UNUSED = "unused"  # of no split
 _SWAPPED = {"train": "test", "test": "train"}
 SHARES = [n / 10 for n in range(1, 10)]  # tried in place of one that divides too little
 
@@ -104,7 +105,7 @@ def _assigned(index: pd.DataFrame, splits: dict) -> pd.DataFrame:
         share = "test_fraction"
         split = _divide(index, split, ("train", "test"), 1 - splits[share], splits, share)
     if splits["mode"] == "fraction":
-        split = split.replace({"valid": "unused"})
+        split = split.replace({"valid": UNUSED})
         share = "fraction"
         split = _divide(index, split, ("train", "valid"), splits[share], splits, share)
     elif not (split == "valid").any():

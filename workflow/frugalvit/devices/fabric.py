@@ -65,8 +65,8 @@ def make_fabric(
     strategy: str | DDPStrategy = "auto"
     if count > 1:
         log.info("%d processes share each batch", count)
-        # No network of ours has buffers that training changes; sent at each call, they would have to
-        # be asked for by all processes equally often.
+        # Buffers that training changes are batch norm's, which trains in one process alone
+        # (training.runs); sent at each call, all would have to ask for them equally often.
         strategy = DDPStrategy(start_method="spawn", broadcast_buffers=False)
     return Fabric(
         accelerator=accelerator,

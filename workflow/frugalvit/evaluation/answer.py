@@ -15,6 +15,7 @@ from scipy.stats import bootstrap
 from frugalvit.chance import interval
 from frugalvit.evaluation.answer_words import cost_text, lines
 from frugalvit.operating_point import FULL, is_chosen, points_of
+from frugalvit.words import ANSWER, MOST_ACCURATE
 
 CANDIDATE = ["experiment", "method", "setting", "value"]
 COSTS = ("gflops", "latency_ms", "images_per_s", "params_m")
@@ -23,7 +24,6 @@ COLUMNS = [
     *COSTS, "plain_latency_ms", "plain_images_per_s", "ranked", "frontier", "meets", "status", "note",
     "said",
 ]  # fmt: skip
-ANSWER, MOST_ACCURATE = "answer", "most accurate"
 _EQUAL = 1e-9
 _RESAMPLES = 4000
 
@@ -58,7 +58,7 @@ class Target:
 def candidates(
     summary: pd.DataFrame,
     points: pd.DataFrame,
-    experiments: Sequence[str],
+    experiments: Mapping[str, Sequence[str]],
     masked: Mapping[str, Sequence[str]],
 ) -> pd.DataFrame:
     """One row a plain experiment or operating point: means over seeds, as `COLUMNS` names them.
@@ -66,11 +66,11 @@ def candidates(
     Args:
         summary: rows of `summary.csv`.
         points: rows of `operating_points.csv`.
-        experiments: that are tested on the same images.
+        experiments: that are tested on the same images -> their runs, without those of searches.
         masked: method -> settings that compute what another point leaves out.
     """
-    plain = summary[summary["experiment"].isin(list(experiments))]
-    plain = plain[~plain["experiment"].isin(points["experiment"]) & (plain["selected"] != False)]  # noqa: E712
+    runs = [run for own in experiments.values() for run in own]
+    plain = summary[summary["run"].isin(runs) & ~summary["experiment"].isin(points["experiment"])]
     plain = plain.assign(setting="", value=np.nan, name=plain["experiment"], in_use=True)
     own = points[points["experiment"].isin(list(experiments))]
     left_out = [row.setting in masked.get(row.method, ()) for row in own.itertuples()]
@@ -178,7 +178,7 @@ def ranked(table: pd.DataFrame, target: Target) -> pd.DataFrame:
             else row.latency_ms > row.plain_latency_ms
         )
         if not most <= set(row.seeds.split()):
-            notes.append("fewer seeds than others")
+            notes.append("lacks seeds that others have")
         elif pd.isna(getattr(row, target.cost)):
             notes.append("its time was not measured")
         else:
@@ -262,7 +262,7 @@ def answer(
         masked: method -> settings that compute what another point leaves out.
         throughput_batch: images a batch of `images_per_s`.
     """
-    table = candidates(summary, points, list(experiments), masked)
+    table = candidates(summary, points, experiments, masked)
     for place, row in table.iterrows():
         beside = plain_costs(costs, experiments[row["experiment"]], throughput_batch)
         table.loc[place, list(beside)] = list(beside.values())

@@ -18,14 +18,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from frugalvit.data.batches import batches
+from frugalvit.errors import DataError
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.jobs.progress import Progress
 from frugalvit.models.heads import embed
 
 COLUMNS = ["probe", "fitted_on", "fitted_n", "split", "n", "accuracy"]
-SAME = (
-    "_same_images"  # what the name ends in of a probe that is scored on the images it was fitted on
-)
+SAME = "_same_images"  # how a probe's name ends that is scored on what it was fitted on
 PROBES: dict[str, Callable[[], Any]] = {
     "svc": SVC,
     "logistic": lambda: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
@@ -35,7 +34,7 @@ PROBES: dict[str, Callable[[], Any]] = {
 
 @torch.inference_mode()
 def embeddings(run: TestedRun, ids: Sequence[str], shown: Progress) -> np.ndarray:
-    """What the run's classifier reads of images, float32 `[images, width]`."""
+    """Embeddings of images (`models.heads.embed`), float32 `[images, width]`."""
     images = run.images_of(ids)
     module = run.fabric.setup_module(run.model)
     module.eval()
@@ -76,6 +75,9 @@ def fit_and_score(
         features: split -> `[images, width]`; `train` among them.
         labels: split -> `[images]`.
         names: as `probe_run` takes them.
+
+    Raises:
+        DataError: too few images, or a single class.
     """
     rows = []
     scored = [split for split in features if split != "train"]
@@ -84,8 +86,14 @@ def fit_and_score(
         fitted = None
         for split in scored:
             on = split if same else "train"
-            if same or fitted is None:
-                fitted = PROBES[plain]().fit(features[on], labels[on])
-            right = fitted.predict(features[split]) == labels[split]
+            try:
+                if same or fitted is None:
+                    fitted = PROBES[plain]().fit(features[on], labels[on])
+                right = fitted.predict(features[split]) == labels[split]
+            except ValueError as error:  # one class, fewer images than neighbours
+                raise DataError(
+                    f"evaluation.probes: {name} cannot be fitted on {len(labels[on])} images of "
+                    f"{len(set(labels[on].tolist()))} classes ({error}); leave it out"
+                ) from None
             rows.append((name, on, len(labels[on]), split, len(right), float(right.mean())))
     return pd.DataFrame(rows, columns=COLUMNS)

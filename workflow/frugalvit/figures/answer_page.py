@@ -16,7 +16,8 @@ from frugalvit.figures.about import About
 from frugalvit.figures.looks import OTHER, Looks, read_looks
 from frugalvit.figures.panel import LabelledPanel, tick_percents
 from frugalvit.figures.style import DASH, GREY, INK, PALE, VERMILLION, Page
-from frugalvit.operating_point import Point
+from frugalvit.operating_point import points_of
+from frugalvit.words import ANSWER, MOST_ACCURATE
 
 COLUMNS = (
     "experiment", "method", "setting", "value", "name", "seeds", "n_valid", "valid_accuracy", "n",
@@ -24,7 +25,6 @@ COLUMNS = (
     "status", "note", "said",
 )  # fmt: skip
 NEEDS = {"answer": COLUMNS, "summary": ("device",), "costs": ("model",)}
-ANSWER, MOST_ACCURATE = "answer", "most accurate"
 WIDTH, HEIGHT, LEFT, FOOT = 190.0, 92.0, 12.0, 11.0  # mm
 STAR: dict[str, Any] = {"marker": "*", "color": VERMILLION, "markersize": 15, "mec": "white"}
 _STYLE = """
@@ -86,7 +86,7 @@ def draw(
     if len(first):
         seed = str(first["seeds"].iloc[0]).split()[0]
         run = f"results/{study}/runs/{first['experiment'].iloc[0]}-s{seed}"
-        point = "" if first["setting"].isna().all() else f" --point '{point_name(first.iloc[0])}'"
+        point = "" if first["setting"].isna().all() else f" --point '{points_of(first)[0].name}'"
         use = (
             "<p>Classify photos with it: "
             f"<code>.venv/bin/frugalvit predict {escape(run + point)} photos/</code></p>"
@@ -124,13 +124,15 @@ def marks(table: pd.DataFrame, looks: Looks) -> str:
     )
 
 
-def point_name(row: Mapping[str, Any]) -> str:
-    """A point's name, as commands take it: `budget 0.58`."""
-    return Point(row["setting"], None if pd.isna(row["value"]) else float(row["value"])).name
+def cost_of(target: Mapping[str, float]) -> str:
+    """The column of the cost that was asked about."""
+    return "images_per_s" if "images_per_s" in target else "latency_ms"
 
 
 def picture(table: pd.DataFrame, target: Mapping[str, float], looks: Looks) -> str:
-    """The figure as inline SVG."""
+    """The figure as inline SVG; none where no time is known."""
+    if table[cost_of(target)].isna().all():
+        return ""
     file = io.StringIO()
     with style.matplotlib.style.context(["default", style.RC]):
         figure = scatter(table, target, looks)
@@ -140,8 +142,8 @@ def picture(table: pd.DataFrame, target: Mapping[str, float], looks: Looks) -> s
 
 def scatter(table: pd.DataFrame, target: Mapping[str, float], looks: Looks) -> Figure:
     """Accuracy against measured time: every candidate, the frontier, the answer, what was asked."""
-    batched = "images_per_s" in target
-    column = "images_per_s" if batched else "latency_ms"
+    column = cost_of(target)
+    batched = column == "images_per_s"
     known = table[table[column].notna()]
     page = Page("", "", WIDTH, HEIGHT + FOOT)
     width = page.width - LEFT - 4
@@ -204,6 +206,11 @@ def _limits(values: pd.Series, asked: float | None) -> tuple[float, float]:
     return max(low - 2 * room, 0.0), high + 2 * room
 
 
+def text_of(value: float, form: str) -> str:
+    """A number as text; a dash where it was not measured."""
+    return DASH if pd.isna(value) else format(value, form)
+
+
 def listed(table: pd.DataFrame) -> str:
     """An HTML table: the frontier, the answer and the most accurate; best first."""
     worth = table[table["frontier"].astype(bool) | table["status"].isin([ANSWER, MOST_ACCURATE])]
@@ -215,14 +222,14 @@ def listed(table: pd.DataFrame) -> str:
     for row in worth.sort_values("accuracy", ascending=False, kind="stable").itertuples():
         spread = f" ± {row.accuracy_sd * 100:.1f}" if pd.notna(row.accuracy_sd) else ""
         note = {ANSWER: " (the answer)", MOST_ACCURATE: " (most accurate in validation)"}
-        share = f"{100 * row.latency_ms / slowest:.0f}" if np.isfinite(slowest) else DASH
+        share = text_of(100 * row.latency_ms / slowest, ".0f")
         cells = (
             f"{row.name}{note.get(str(row.status), '')}",
             f"{row.accuracy * 100:.1f}{spread}",
-            f"{row.latency_ms:.3g}",
+            text_of(row.latency_ms, ".3g"),
             share,
-            f"{row.images_per_s:,.0f}",
-            f"{row.gflops:.3g}",
+            text_of(row.images_per_s, ",.0f"),
+            text_of(row.gflops, ".3g"),
         )
         look = " class='answer'" if row.status == ANSWER else ""
         rows.append(f"<tr{look}>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")

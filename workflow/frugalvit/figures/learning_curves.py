@@ -181,6 +181,18 @@ def draw_strip(page: Page, phases: pd.DataFrame, left: float, width: float) -> N
             page.text(start + size / 2, y, line, size=style.NOTE, ha="center", va="center_baseline")
 
 
+def by_epoch(history: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A quantity of each run: a row a place `x` of `align`, a column a run.
+
+    Places at which no run has it, as epochs that nobody validated, are left out, so that lines go on
+    over them; places between two phases that no run reached stay empty, so that lines break there.
+    """
+    places = range(1, int(history["x"].max()) + 1)
+    runs = history.pivot(index="x", columns="run", values=column).reindex(places).astype(float)
+    known = history.groupby("x")[column].count()
+    return runs.drop(index=known.index[known == 0])
+
+
 def draw_panel(
     axes: Axes, history: pd.DataFrame, stopped: pd.DataFrame, quantity: str, factor: float
 ) -> None:
@@ -191,10 +203,7 @@ def draw_panel(
         column = f"{split}_{quantity}"
         if history[column].isna().all():
             continue
-        runs = history.pivot(index="x", columns="run", values=column).reindex(places) * factor
-        # Lines go on over epochs that nobody validated.
-        known = history.groupby("x")[column].count()
-        runs = runs.drop(index=known.index[known == 0])
+        runs = by_epoch(history, column) * factor
         mean = runs.mean(axis=1, skipna=False)
         marker: dict[str, Any] = (
             {"marker": look["marker"], "markersize": 2.6} if len(places) <= 40 else {}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from frugalvit.methods import registry
 from frugalvit.models.backbone import backbone_of, build
+from frugalvit.training.lengths import inputs_of, stores_tokens, validates, with_lengths
 from frugalvit.words import heads_alone
 
 if TYPE_CHECKING:
@@ -134,11 +135,12 @@ def _seconds_of(call: Callable[[], None], least: float) -> float:
 
 def training_seconds(run: "Run", counts: Counts, speeds: Speeds, layers: int) -> float:
     """Of one run's training, without the start of its job."""
-    settings, total, fresh = run.settings, 0.0, run.base_backbone
+    settings, total, fresh = with_lengths(run.settings, counts.train), 0.0, run.base_backbone
     for phase in settings["schedule"]:
         train, views = phase["train"], settings["views"] if phase["augment"] else 0
-        images = phase["epochs"] * counts.train
-        validated = phase["epochs"] * counts.valid
+        epochs = range(phase["epochs"])
+        images = sum(inputs_of(phase, epoch, counts.train) for epoch in epochs)
+        validated = sum(validates(phase, epoch) for epoch in epochs) * counts.valid
         if heads_alone(train):
             heads = len(settings.get("exits", ())) if isinstance(settings.get("exits"), list) else 1
             heads = layers if settings.get("exits") == "all" else heads
@@ -149,13 +151,15 @@ def training_seconds(run: "Run", counts: Counts, speeds: Speeds, layers: int) ->
         share = train["blocks"] / layers if isinstance(train, dict) else 1.0
         factor = {"halting": HALTING, "exits": EXITS}
         slower = max([1.0, *(value for key, value in factor.items() if key in settings)])
-        cached = share < 1 and settings["cache_tokens"] and (views or not phase["augment"])
+        cached = share < 1 and stores_tokens(settings, phase)
         frozen = 0.0 if cached else (1 - share) * speeds.forward
         total += images * slower * (share * speeds.step + frozen)
         total += validated * slower * (speeds.forward * (share if cached else 1.0))
+        seen = counts.train * max(views, 1)
         if cached:
-            total += (counts.train * max(views, 1) + counts.valid) * (1 - share) * speeds.forward
-        total += images * speeds.forward if run.teacher else 0.0
+            total += (seen + counts.valid) * (1 - share) * speeds.forward
+        # A teacher answers once what is stored, else in every epoch.
+        total += (seen if cached else images) * speeds.forward if run.teacher else 0.0
         fresh = False
     return total
 
@@ -180,8 +184,7 @@ def expected_jobs(
     light = len(study.used_splits) + 3 + len(study.grids)
     found.append(Expected("checks and tables", light, light * LIGHT))
     plain = first.all * speeds.forward
-    own = any(run.feature_sets for run in study.runs.values())
-    for name, how in study.view_sets.items() if own else ():
+    for name, how in cached_views(study).items():
         images = first.train * how["views"] * speeds.forward if how["views"] else plain
         found.append(Expected(f"extract_features {name}", 1, speeds.start + images))
     if study.pretraining and not study.config["base"]["pretrain"]["ready_made"]:
@@ -198,14 +201,25 @@ def expected_jobs(
         adopted = len(study.adopted_runs)
         found.append(Expected("adopt_run", adopted, adopted * LIGHT))
     found.append(_evaluated(study, counts, speeds))
+    if evaluation["probes"]:
+        probed = study.final_runs
+        images = sum(counts[study.splits_of(run)].all for run in probed)
+        total = len(probed) * speeds.start + images * speeds.forward
+        found.append(Expected("probe_run", len(probed), total))
     adaptive = [len(points_of(study, run)) for run in study.adaptive_runs]
     networks = len(study.plain_networks) + sum(adaptive)
-    images = evaluation["measure_images"]
-    passes = [images * speeds.alone, images * speeds.forward, images * speeds.forward]
+    timed_on = evaluation["measure_images"]
+    passes = [timed_on * speeds.alone, timed_on * speeds.forward, timed_on * speeds.forward]
     timed = sum(max(evaluation["measure_seconds"], one) for one in passes)
     found.append(Expected("measure_cost", 1, speeds.start + networks * timed, alone=True))
     drawn = len(study.used_splits) + len(study.shown) + len(study.grids) + 1
     return [*found, Expected("figures", drawn, drawn * FIGURES)]
+
+
+def cached_views(study: "Study") -> dict[str, dict]:
+    """View sets whose features are cached: none where no run reads any."""
+    read = any(run.feature_sets for run in study.runs.values())
+    return study.view_sets if read else {}
 
 
 def points_of(study: "Study", run: str) -> list[Any]:
@@ -244,14 +258,34 @@ def wall_seconds(jobs: list[Expected], slots: int) -> float:
     )
 
 
-def room_needed(study: "Study", architecture: Mapping[str, Any], images: int) -> dict[str, float]:
-    """GB on the disk: images, cached features, runs."""
+def room_needed(
+    study: "Study", architecture: Mapping[str, Any], counts: Counts, slots: int
+) -> dict[str, float]:
+    """GB on the disk: images, cached features, runs, and tokens while runs train that store them.
+
+    Args:
+        study: its configuration.
+        architecture: of the base.
+        counts: images.
+        slots: jobs beside each other.
+    """
     dataset = next(iter(study.datasets.values()))
     parameters = sum(p.numel() for p in backbone_of(build(dict(architecture), 1)).parameters())
     layers, dim = architecture["num_layers"], architecture["hidden_dim"]
-    views = sum(max(how["views"], 1) for how in study.view_sets.values())
+    featured = sum(
+        counts.train * how["views"] if how["views"] else counts.all
+        for how in cached_views(study).values()
+    )
+    tokens = (architecture["image_size"] // architecture["patch_size"]) ** 2 + 1
+    stored = [
+        counts.train * max(run.settings["views"] if phase["augment"] else 0, 1) + counts.valid
+        for run in study.runs.values()
+        for phase in run.settings["schedule"]
+        if stores_tokens(run.settings, phase)
+    ]
     return {
-        "images": images * dataset["crop"] ** 2 * 3 / 1e9,
-        "features": images * views * layers * 2 * dim * 4 / 1e9,
+        "images": counts.all * dataset["crop"] ** 2 * 3 / 1e9,
+        "features": featured * layers * 2 * dim * 4 / 1e9,
         "runs": len(study.runs) * parameters * 4 / 1e9,
+        "tokens": min(slots, len(stored)) * max(stored, default=0) * tokens * dim * 2 / 1e9,
     }

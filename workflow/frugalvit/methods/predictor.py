@@ -16,7 +16,7 @@ from frugalvit.files import read_csv, read_json
 from frugalvit.methods import registry
 from frugalvit.methods.method import Answered, Answering
 from frugalvit.methods.trained import load_run
-from frugalvit.operating_point import Point, points_of
+from frugalvit.operating_point import Point, point_of, points_of
 
 EDGES = ("x0", "y0", "x1", "y1")
 POINTS = "operating_points.csv"
@@ -71,7 +71,7 @@ def answer_of(folder: Path) -> tuple[Path, str | None]:
     answer = read_json(record)["answer"]
     if answer is None:
         raise DataError(f"{record}: no model meets what was asked; name a run of {folder / 'runs'}")
-    point = Point(answer["setting"], answer["value"]).name if answer["setting"] else None
+    point = point_of(answer).name if answer["setting"] else None
     return folder / "runs" / answer["run"], point
 
 

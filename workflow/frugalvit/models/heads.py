@@ -63,7 +63,9 @@ class Adapted(nn.Module):
 
 
 def embed(model: nn.Module, images: Tensor) -> Tensor:
-    """What a classifier reads of images, `[batch, width]`: a network's embedding, or the class token."""
+    """An image's embedding, `[batch, width]`: a network's own, or of whatever stands on a backbone its
+    class token after the final norm.
+    """
     if isinstance(model, Network):
         return model.embed(images)
     return class_token(backbone_of(model), images)

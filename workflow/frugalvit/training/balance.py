@@ -34,9 +34,7 @@ def drawn_weights(labels: Tensor) -> Tensor:
     Args:
         labels: `[n]`, or targets with boxes, `[n, 5]` or `[n, views, 5]`.
     """
-    while labels.ndim > 1:
-        labels = labels[..., 0] if labels.shape[-1] == 5 and labels.ndim == 2 else labels[:, 0]
-    labels = labels.long().cpu()
+    labels = labels.reshape(len(labels), -1)[:, 0].long().cpu()
     return 1 / labels.bincount().double()[labels]
 
 

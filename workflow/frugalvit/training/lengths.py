@@ -1,4 +1,4 @@
-"""How long a phase is: in epochs, and where `max_inputs` ends it in the midst of one."""
+"""How long a phase is, in epochs and images, and whether it looks at any view of an image twice."""
 
 import math
 from typing import Any
@@ -35,3 +35,16 @@ def total_steps(phase: dict, images: int) -> int:
 def validates(phase: dict, epoch: int) -> bool:
     """Whether an epoch (from 0) of a phase is validated: every `validate_every`th, and the last."""
     return (epoch + 1) % phase.get("validate_every", 1) == 0 or epoch + 1 == phase["epochs"]
+
+
+def stores_tokens(settings: dict[str, Any], phase: dict) -> bool:
+    """Whether a phase of the last blocks stores the tokens of those before (`training.prefix`).
+
+    Args:
+        settings: the run's: `cache_tokens`, `views`.
+        phase: of its schedule.
+    """
+    if not isinstance(phase["train"], dict) or not settings["cache_tokens"]:
+        return False
+    views = settings["views"] if phase["augment"] else 1
+    return 0 < views < phase["epochs"]

@@ -59,7 +59,7 @@ class Progress:
     history: list[dict] = field(default_factory=list)  # rows of history.csv
     best_epoch: int = 0
     best_score: list[float] = field(default_factory=lambda: [-math.inf, -math.inf])
-    feature_seconds: float = 0.0  # spent on features of a backbone that had changed
+    feature_seconds: float = 0.0  # spent on what this run alone stores: features, tokens
     resumed_after: list[int] = field(default_factory=list)  # epochs
 
     def enter_phase(self, index: int) -> None:
@@ -131,6 +131,8 @@ class Trainer:
                     if patience.exhausted(phase):
                         log.info("early stop: validation no longer gets better")
                         break
+                if stage.scratch:  # the next phase's tokens want the room
+                    stage.scratch.cleanup()
         self.model.load_state_dict(initial | best)
         return progress
 

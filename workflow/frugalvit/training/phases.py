@@ -141,7 +141,8 @@ def _state_sets(
         store_states(
             share, model, teacher, first, views, Path(scratch, "train"), seed=drawn, **how
         ),
-        store_states(share, model, teacher, first, [plain], Path(scratch, "valid"), **how),
+        # Validation is of labels alone: it asks no teacher.
+        store_states(share, model, None, first, [plain], Path(scratch, "valid"), **how),
     )
 
 

@@ -21,6 +21,7 @@ from frugalvit.jobs.progress import Progress
 from frugalvit.models.heads import first_half, second_half
 from frugalvit.training.features import view_targets
 from frugalvit.training.freezing import num_layers_of
+from frugalvit.training.lengths import stores_tokens
 from frugalvit.training.parallel import Share
 
 log = logging.getLogger(__name__)
@@ -32,14 +33,9 @@ def blocks_cached(model: nn.Module, settings: dict, phase: dict) -> int:
     None where all trains or heads do alone, where each epoch draws new views, where a phase is too
     short to look at any view twice, and where the model cannot be taken apart.
     """
-    train = phase["train"]
-    if not isinstance(train, dict) or not settings["cache_tokens"]:
+    if not stores_tokens(settings, phase):
         return 0
-    if phase["augment"] and not settings["views"]:
-        return 0
-    if phase["epochs"] <= (settings["views"] if phase["augment"] else 1):
-        return 0
-    frozen = num_layers_of(model) - train["blocks"]
+    frozen = num_layers_of(model) - phase["train"]["blocks"]
     return frozen if frozen and second_half(model, frozen) else 0
 
 
@@ -52,7 +48,7 @@ class _Told(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         state = self.first(images)
-        return state if self.teacher is None else [*state, self.teacher(images)]
+        return state if self.teacher is None else [*state, self.teacher(images).float()]
 
 
 def store_states(

@@ -1,6 +1,7 @@
 """A run on disk: trained from its inputs, reused from a twin, loaded again."""
 
 import logging
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from frugalvit.checksums import check_noted, noted
 from frugalvit.data.assignments import read_assignments
 from frugalvit.data.store import Store
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.devices.fabric import Fabric, device_name, peak_memory_mb, precision_of
-from frugalvit.errors import WeightsError, sized_by, within
+from frugalvit.errors import TrainingError, WeightsError, sized_by, within
 from frugalvit.files import atomic_path, read_json, sha256_file, write_csv, write_json
 from frugalvit.models.base import load_card, preprocessing_of
 from frugalvit.models.weights.tensors import save
@@ -26,6 +28,7 @@ from frugalvit.training.loop import Progress, Trainer
 from frugalvit.training.objective import Recipe
 from frugalvit.training.parallel import Frozen
 from frugalvit.training.phases import SCRATCH, RunData
+from frugalvit.words import MIXES
 
 log = logging.getLogger(__name__)
 # Columns of every history that say nothing of how good an epoch was.
@@ -109,6 +112,7 @@ def train_run(
         classes = len(data.store.class_names)
         model = recipe.start(settings, files.base, files.source, classes)
         frozen = [freeze_report(model, phase["train"]) for phase in settings["schedule"]]
+    _check_processes(model, fabric.world_size)
     teacher = Frozen(fabric, recipe.load(files.teacher)) if files.teacher else None
     if fabric.is_global_zero:
         for abandoned in files.folder.glob(f"{SCRATCH}*"):
@@ -144,10 +148,23 @@ def train_run(
     return progress
 
 
+def _check_processes(model: nn.Module, count: int) -> None:
+    """Refuse several processes where they would not give the numbers of one.
+
+    Raises:
+        TrainingError: batch norm normalises by the images of one process, a part of the batch.
+    """
+    if count > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
+        raise TrainingError(
+            f"compute: {count} processes share each batch, but this network has batch norm, which "
+            "counts the images of one alone; set compute.gpu and compute.cpu_processes to 1"
+        )
+
+
 def _batch_key(run: str) -> str:
-    """The key that sets how many images a run trains on at once."""
-    experiment, found, _ = run.rpartition("-s")
-    return f"experiments.{experiment}.batch_size" if found else "base.pretrain.training.batch_size"
+    """The key that sets how many images a run trains on at once; of a search's run its experiment's."""
+    named = re.fullmatch(r"(.+?)(-g\d+)?-s\d+", run)
+    return f"experiments.{named[1]}.batch_size" if named else "base.pretrain.training.batch_size"
 
 
 def _data(settings: dict, files: RunFiles, boxed: bool, batch_size: int, workers: int) -> RunData:
@@ -197,7 +214,12 @@ def _stamp(
     sources: dict[str, str],
 ) -> str:
     """Fingerprint of everything that a checkpoint of the run depends on."""
-    draws = settings.get("dropout") or settings.get("stochastic_depth")
+    draws = (
+        settings.get("dropout")
+        or settings.get("stochastic_depth")
+        or settings.get("localize", {}).get("dropout")
+        or any(phase["augment"].get(key) for phase in settings["schedule"] for key in MIXES)
+    )
     return fingerprint(
         settings=settings,
         code=code,

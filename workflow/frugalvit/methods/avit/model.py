@@ -213,7 +213,6 @@ class SecondHalfOfHalting(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(list(model.backbone.encoder.layers)[blocks:])
         self.norm, self.heads = model.backbone.encoder.ln, model.backbone.heads
-        self.blocks = blocks
         self._model = (model,)  # in a tuple: its frozen blocks are no part of this module
 
     def forward(self, stored: Sequence[Tensor]) -> Halted:

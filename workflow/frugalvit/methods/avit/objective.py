@@ -160,11 +160,14 @@ def ponder_weight(halting: dict[str, Any], history: Sequence[dict]) -> float:
 
     Args:
         halting: the run's settings: `alpha_ponder`, `target_gflops`.
-        history: rows of the epochs so far; those of head phases lack the cost.
+        history: rows of the epochs so far; those of head phases lack the weight, and those that were
+            not validated the cost: the weight stays until the next one.
     """
     done = [row for row in history if row.get("alpha_ponder") is not None]
     if not done or halting["target_gflops"] is None:
         return halting["alpha_ponder"]
+    if done[-1].get("valid_gflops") is None:
+        return done[-1]["alpha_ponder"]
     miss = done[-1]["valid_gflops"] / (AIM * halting["target_gflops"]) - 1
     step = max(-LARGEST_STEP, min(LARGEST_STEP, STEEPNESS * miss))
     return done[-1]["alpha_ponder"] * math.exp(step)

@@ -187,8 +187,7 @@ def draw_curves(axes: Axes, panel: Panel, history: pd.DataFrame, stopped: pd.Dat
         if column not in history:
             continue
         _, color, linestyle = LOOKS[split]
-        runs = history.pivot(index="x", columns="run", values=column).reindex(places)
-        runs = runs.astype(float) * panel.factor
+        runs = learning_curves.by_epoch(history, column) * panel.factor
         look: dict[str, Any] = {"color": color, "linestyle": linestyle}
         if runs.shape[1] > 1:
             axes.plot(runs.index, runs, linewidth=0.6, alpha=0.55, **look)

@@ -54,9 +54,14 @@ def draw(
     sizes = [tables.images_text(counts.get(name, 0), name) for name in ("train", "valid")]
     seeds = tables.seeds_text(history["seed"])
     several = history["run"].nunique() > 1
+    title = f"Classes and boxes of {experiment}, epoch by epoch"
+    subtitle = tables.subtitle(study, seeds, *sizes, device and f"device: {device}")
+    if history["valid_mean_iou"].isna().all():
+        message = "No boxes to look at: no validation image has one."
+        return style.message_page(title, subtitle, message, width_mm)
     page = Page(
-        f"Classes and boxes of {experiment}, epoch by epoch",
-        tables.subtitle(study, seeds, *sizes, device and f"device: {device}"),
+        title,
+        subtitle,
         width_mm,
         body_mm=STRIP + HEIGHT + 9,
         notes="Everything is of validation images. "
@@ -91,8 +96,7 @@ def _curve(
     axes: Axes, history: pd.DataFrame, column: str, look: dict[str, Any], factor: float
 ) -> float:
     """Every seed thin, their mean thick; returns where the mean ends."""
-    places = range(1, int(history["x"].max()) + 1)
-    runs = history.pivot(index="x", columns="run", values=column).reindex(places) * factor
+    runs = learning_curves.by_epoch(history, column) * factor
     if runs.shape[1] > 1:
         axes.plot(runs.index, runs, linewidth=0.5, alpha=0.55, **look)
     mean = runs.mean(axis=1)
