@@ -43,7 +43,7 @@ def test_the_same_keys_give_the_loaders_views(settings):
 
 
 @pytest.mark.parametrize("scale", [[0.3, 1.0], [0.05, 0.3]])
-def test_crops_are_the_loaders_but_for_a_grey_level(scale):
+def test_crops_are_the_loaders_but_for_two_grey_levels_at_most(scale):
     """torchvision resizes bytes with weights of 16 bits."""
     settings = {"crop_scale": scale, "crop_ratio": [0.5, 2.0], "horizontal_flip": 0.5, "shift": 2}
     images, keys = stored(), view_keys(1, 2, range(64))

@@ -198,6 +198,7 @@ def test_help_comes_without_torch_and_has_examples():
         "for words in (['--help'], *([name, '--help'] for name in COMMANDS)):\n"
         "    done = CliRunner().invoke(frugalvit, words); assert done.exit_code == 0, done\n"
         "    assert 'Examples:' in done.output and 'frugalvit ' in done.output, words\n"
+        "    assert '\\\\b' not in done.output, words\n"
         "sys.exit(bool({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
     )
     env = {"PYTHONPATH": str(ROOT / "workflow")}
