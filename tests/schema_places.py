@@ -22,10 +22,9 @@ def study_with(steps: tuple, value: Any) -> dict:
     study = _sample(load_schema())
     entry = steps[len(ONE) :]
     for method in METHODS if steps[: len(ONE)] == ONE else ():
-        if entry[0] in method_schema(method):
-            return study | {
-                "experiments": {"one": {"method": method} | _build(_keys_of(method), entry, value)}
-            }
+        built = _build(_keys_of(method), entry, value)
+        if built is not None:
+            return study | {"experiments": {"one": {"method": method} | built}}
     return _build(load_schema(), steps, value)
 
 

@@ -34,7 +34,7 @@ ARROWS = {
 # The configuration's half and the figures: what they may import of rooms that hold tensors elsewhere.
 LIGHT = ("config", "figures")
 # Of `methods/`, what belongs to no method.
-OF_ALL = {"method", "tokens"}  # that a room may import
+OF_ALL = {"method", "own_networks", "tokens"}  # that a room may import
 MOST_LINES = 350
 
 

@@ -281,7 +281,7 @@ WRONG = {
     ),
     "blocks": (
         ("experiments.cnn.schedule", [{"train": {"blocks": 1}, "epochs": 1}]),
-        "experiments.cnn.schedule[0].train: a network from scratch trains whole; write all",
+        "experiments.cnn.schedule[0].train: a network of its own trains whole; write all",
     ),
     "no network": (("experiments.cnn.network", None), "experiments.cnn.network: missing"),
     "another start": (

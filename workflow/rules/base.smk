@@ -74,6 +74,35 @@ if STUDY.based:
             "../scripts/export_base.py"
 
 
+if STUDY.networks:
+
+    # Published weights may be downloaded, which a cluster's nodes often cannot.
+    localrules:
+        export_network,
+
+    # What networks of experiments begin with, in place of the base.
+    rule export_network:
+        output:
+            weights="<results>/networks/{network}/weights.safetensors",
+            card="<results>/networks/{network}/card.json",
+        log:
+            "<logs>/export_network/{network}.log",
+        wildcard_constraints:
+            network=any_of(STUDY.networks),
+        conda:
+            FULL_ENV
+        resources:
+            mem_mb=2000,
+            runtime=60,
+        params:
+            weights=lambda wildcards: STUDY.networks[wildcards.network]["weights"],
+            # A weights file's state, so that a changed file is noticed wherever it lies.
+            stamp=lambda wildcards: weights_stamp(STUDY.networks[wildcards.network], STUDY.mirror),
+            digest=digest("export_network"),
+        script:
+            "../scripts/export_network.py"
+
+
 # Apart from the export: an edited schedule must not remake the base that every run starts from. First
 # of all that can run: what it refuses should not be trained. No rule waits for it, or a changed target
 # would train anew.

@@ -1,5 +1,6 @@
 # Paths that several rules share, and what they look up of a run.
 from frugalvit.config import job_params
+from frugalvit.config.networks import weights_stamp
 from frugalvit.data.sources.all_sources import module_of
 from frugalvit.jobs.untracked import Untracked
 from frugalvit.data.view_sets import PLAIN as PLAIN_VIEW
@@ -107,6 +108,12 @@ def source_of(wildcards):
 def teacher_of(wildcards):
     """The run whose answers a run learns from."""
     return model_of(STUDY.runs[wildcards.run].teacher)
+
+
+def network_of(wildcards):
+    """Weights that a run's own network begins with, in place of random ones."""
+    name = STUDY.network_weights_of(wildcards.run)
+    return f"<results>/networks/{name}/weights.safetensors" if name else []
 
 
 def splits_of(wildcards):

@@ -41,6 +41,7 @@ rule train_run:
         search=search_of,
         source=source_of,
         teacher=teacher_of,
+        network=network_of,
     output:
         weights="<results>/runs/{run}/weights.safetensors",
         card="<results>/runs/{run}/card.json",

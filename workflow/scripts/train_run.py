@@ -29,6 +29,7 @@ def main(snakemake):
         features={Path(file).parent.name: Path(file).parent for file in snakemake.input.features},
         source=Path(snakemake.input.source[0]).parent if snakemake.input.source else None,
         teacher=Path(snakemake.input.teacher[0]).parent if snakemake.input.teacher else None,
+        network=Path(str(snakemake.input.network)) if snakemake.input.network else None,
     )
     launch(
         fabric,

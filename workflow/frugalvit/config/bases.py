@@ -64,10 +64,10 @@ def require_one(config: dict) -> None:
             "base: missing; add it (the pretrained backbone), or images where all is from scratch"
         )
     for name, raw in config["experiments"].items():
-        if registry.method(raw["method"]).based:
+        if registry.method(raw["method"]).based(raw):
             raise ConfigError(
                 f"experiments.{name}.method: {raw['method']} starts from a base; add base, or take "
-                "another method"
+                "another method or, where it has one, a network of its own"
             )
     config["base"] = without_base(config["images"])
 

@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass, field
 
 from frugalvit.config.grids import apply_point, check_distinct, grid_points
+from frugalvit.config.networks import begins_with
 from frugalvit.config.related import check_related, depth, known_architecture, known_layers
 from frugalvit.config.schema import load_schema, merge, method_schema
 from frugalvit.data.view_sets import PLAIN, view_set_name
@@ -233,7 +234,7 @@ def preprocessing(base: dict) -> dict:
 
 def shape_of(settings: dict, method: Method) -> dict:
     """Of a run's settings, those that decide its model's shape."""
-    keys = (*SHAPE, *method.shape, *([] if method.based else ["preprocessing"]))
+    keys = (*SHAPE, *method.shape, *([] if method.based(settings) else ["preprocessing"]))
     return {key: settings[key] for key in keys if key in settings}
 
 
@@ -253,13 +254,14 @@ def _settings(at: str, raw: dict, config: dict, layers: int | None, seed: int) -
     _check_depth(at, schedule, layers, config["base"]["model"])
     method = registry.method(raw["method"])
     settings = run_settings(raw["method"], seed, training, schedule)
-    if not method.based:
+    based = method.based(raw)
+    if not based and not begins_with(raw):
         for phase in settings["schedule"]:
             phase |= {key: rate for key, rate in FROM_NOTHING.items() if phase[key] is None}
     method.check_schedule(at, settings["schedule"])
     _check_augment(at, settings, method)
     own = method.training(raw)
-    if not method.based and config["base"]["source"] == NONE:
+    if not based and config["base"]["source"] == NONE:
         own |= {"preprocessing": preprocessing(config["base"])}
     if "keep_blocks" in raw and "keep_blocks" not in own:
         raise ConfigError(f"{at}.keep_blocks: {raw['method']} keeps all blocks; remove it")

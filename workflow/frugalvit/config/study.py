@@ -18,6 +18,7 @@ from frugalvit.config.experiments import Experiment, Run, preprocessing, shape_o
 from frugalvit.config.grids import check_runs
 from frugalvit.config.images import asked_of_images, check_own_images
 from frugalvit.config.matrix import spread_out
+from frugalvit.config.networks import begins_with, check_weights, network_name
 from frugalvit.config.reading import check_extent
 from frugalvit.config.schema import merge, validate
 from frugalvit.data.mirror import at_home, find_file, find_mirror
@@ -83,6 +84,10 @@ class Study:
         """The method of a run."""
         return registry.method(self.experiment_of(run).method)
 
+    def starts_from_base(self, run: str) -> bool:
+        """Whether a run starts from the base or another run, not from a network of its own."""
+        return self.method_of(run).based(self.runs[run].settings)
+
     def splits_of(self, run: str) -> str:
         """Folder of the splits that a run goes by."""
         return self.experiment_of(run).splits
@@ -143,7 +148,7 @@ class Study:
         keep = experiment.keep_blocks
         precision = self.runs[run].settings["precision"]
         name = f"cost-first_{keep}" if keep else "cost"
-        if not self.method_of(run).based:
+        if not self.starts_from_base(run):
             name = f"cost-of-{experiment.name}"
         return name if precision == "auto" else f"{name}-{precision}"
 
@@ -155,7 +160,7 @@ class Study:
     def _network(self, run: str) -> dict:
         precision = self.runs[run].settings["precision"]
         network = {"keep_blocks": self.experiment_of(run).keep_blocks, "precision": precision}
-        if self.method_of(run).based:
+        if self.starts_from_base(run):
             return network
         return {**network, "made": shape_of(self.runs[run].settings, self.method_of(run))}
 
@@ -220,8 +225,22 @@ class Study:
 
     @property
     def made_methods(self) -> list[str]:
-        """Methods whose networks are made from nothing."""
-        return [name for name in self.methods if not registry.method(name).based]
+        """Methods of runs whose networks are their own."""
+        made = {
+            self.experiment_of(run).method for run in self.runs if not self.starts_from_base(run)
+        }
+        return [name for name in self.methods if name in made]
+
+    @property
+    def networks(self) -> dict[str, dict]:
+        """Weights that runs' own networks begin with, by the name of their folder."""
+        found = (begins_with(run.settings) for run in self.runs.values())
+        return {network_name(one): one for one in found if one}
+
+    def network_weights_of(self, run: str) -> str | None:
+        """The folder's name of the weights that a run's own network begins with."""
+        own = begins_with(self.runs[run].settings)
+        return network_name(own) if own else None
 
     @property
     def shown(self) -> list[str]:
@@ -256,6 +275,7 @@ def _loaded(config: dict) -> Study:
         raise ConfigError(f"mirror: no folder '{mirror}'; correct it, or set it to null")
     datasets = collect_datasets(config, mirror)
     check_base(config["base"], mirror)
+    check_weights(config["experiments"], mirror)
     check_sizes(config, datasets)
     split_sets = {"splits": config["splits"]}
     for name, changes in config["split_variants"].items():

@@ -142,7 +142,9 @@ class Method:
     """Check phases whose epochs are resolved; raises ConfigError."""
     distils: Callable[[dict[str, Any]], bool] = _never
     """From an entry, whether its runs learn from the answers of its baseline's."""
-    based: bool = True  # its runs start from the base or another run, else from nothing
+    based: Callable[[dict[str, Any]], bool] = _always
+    """From an entry or a run's settings, whether the run starts from the base or another run; else its
+    network is its own, made by `begin`, and may begin with weights that `network.weights` names."""
     soft_labels: bool = False  # its loss takes shares of classes, which mixed images have
     boxed: bool = False  # its runs learn the box of each image besides its class
     trains: bool = True  # else its runs are another experiment's, used in another way
@@ -200,7 +202,7 @@ class ModelPart(Protocol):
 
     @staticmethod
     def begin(settings: dict[str, Any], image_size: int, num_classes: int) -> "Network":
-        """In place of `adapt` where a method is not `based`: a network made from nothing.
+        """In place of `adapt` where a run is not `based`: a network of its own, its weights random.
 
         Raises:
             ConfigError: there is no such network. The message lacks the experiment.
@@ -210,7 +212,7 @@ class ModelPart(Protocol):
     @staticmethod
     def describe(model: "nn.Module") -> dict[str, Any]:
         """What a card says of the model besides its backbone's architecture, for `restore`; where
-        the method is not `based`, its `architecture` too.
+        a run is not `based`, its `architecture` too.
         """
         ...
 

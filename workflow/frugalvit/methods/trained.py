@@ -12,13 +12,18 @@ from frugalvit.files import read_json
 from frugalvit.methods import registry
 from frugalvit.models.backbone import architecture_of, backbone_of, build
 from frugalvit.models.base import build_from_base, preprocessing_of
+from frugalvit.models.networks.network import Network
 from frugalvit.models.stochastic_depth import add_stochastic_depth
 from frugalvit.models.weights.tensors import load_into
 from frugalvit.training.objective import Objectives
 
 
 def start_run(
-    settings: dict, base: Path | None, source: Path | None, num_classes: int
+    settings: dict,
+    base: Path | None,
+    source: Path | None,
+    num_classes: int,
+    network: Path | None = None,
 ) -> nn.Module:
     """The model that a run begins with; fresh heads draw from torch's global generator.
 
@@ -28,16 +33,21 @@ def start_run(
         base: the base's folder; None in a study without one.
         source: folder of the run whose model is taken in place of the base.
         num_classes: of a fresh head.
+        network: weights of a network of its own, in place of random ones.
 
     Raises:
         ConfigError: more blocks kept than there are, or what the method cannot adapt. The message
             lacks the key, which the caller knows.
+        WeightsError: the network's weights are unreadable, or not its own.
     """
     dropout = settings["dropout"]
     model_part = registry.part(settings["method"], "model")
-    if not registry.method(settings["method"]).based:
+    if not registry.method(settings["method"]).based(settings):
         image_size = preprocessing_of(base, settings)["image_size"]
-        return model_part.begin(settings, image_size, num_classes)
+        own: Network = model_part.begin(settings, image_size, num_classes)
+        if network:
+            own.begin_with(network)
+        return own
     if source:
         backbone = backbone_of(load_run(source, dropout)[0])
     else:
@@ -58,7 +68,7 @@ def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
     """
     card = read_json(folder / "card.json")
     architecture, backbone = card["architecture"], None
-    if registry.method(card["method"]).based:
+    if registry.method(card["method"]).based(card["settings"]):
         backbone = build(architecture, architecture["num_classes"], dropout=dropout)
     model = registry.part(card["method"], "model").restore(backbone, card)
     weights = folder / "weights.safetensors"
@@ -79,10 +89,15 @@ class MethodRecipe:
         return registry.method(self.method).boxed
 
     def start(
-        self, settings: dict, base: Path | None, source: Path | None, num_classes: int
+        self,
+        settings: dict,
+        base: Path | None,
+        source: Path | None,
+        num_classes: int,
+        network: Path | None = None,
     ) -> nn.Module:
         """See `start_run`; of a run that makes the base, whose settings name no method, too."""
-        return start_run(settings | {"method": self.method}, base, source, num_classes)
+        return start_run(settings | {"method": self.method}, base, source, num_classes, network)
 
     def load(self, folder: Path) -> nn.Module:
         """A trained run's model."""
@@ -95,6 +110,6 @@ class MethodRecipe:
     def describe(self, model: nn.Module) -> dict[str, Any]:
         """What a card says of a model, for `load_run`."""
         own = registry.part(self.method, "model").describe(model)
-        if not registry.method(self.method).based:
+        if isinstance(model, Network):
             return own
         return {"architecture": architecture_of(backbone_of(model)), **own}

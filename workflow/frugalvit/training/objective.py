@@ -64,10 +64,15 @@ class Recipe(Protocol):
         ...
 
     def start(
-        self, settings: dict, base: Path | None, source: Path | None, num_classes: int
+        self,
+        settings: dict,
+        base: Path | None,
+        source: Path | None,
+        num_classes: int,
+        network: Path | None = None,
     ) -> nn.Module:
-        """The model that a run begins with: the base, or the run in `source`, adapted; or a network
-        made from nothing.
+        """The model that a run begins with: the base, or the run in `source`, adapted; or a network of
+        its own, random or with the weights in `network`.
         """
         ...
 

@@ -21,14 +21,14 @@ def with_rates(settings: dict[str, Any], images: int, num_layers: int) -> dict[s
     Args:
         settings: the run's; those of its phases may be None.
         images: that train.
-        num_layers: blocks of its model.
+        num_layers: blocks of its model; 0 of a network without any, which has one rate for all.
     """
     schedule = []
     for phase in settings["schedule"]:
         lr, decay = phase["lr"], phase["layer_decay"]
         gently = lr is None and not heads_alone(phase["train"])
         if decay is None:
-            decay = DECAY ** (DECAY_LAYERS / num_layers) if gently else 1.0
+            decay = DECAY ** (DECAY_LAYERS / num_layers) if gently and num_layers else 1.0
         if lr is None:
             lr = BLOCKS * min(1.0, math.sqrt(images / ENOUGH)) if gently else HEADS
         schedule.append(phase | {"lr": lr, "layer_decay": decay})

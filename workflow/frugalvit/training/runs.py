@@ -47,6 +47,7 @@ class RunFiles:
     features: dict[str, Path]  # view set -> folder
     source: Path | None = None  # folder of the run that this one starts from, in place of the base
     teacher: Path | None = None  # folder of the run whose answers this one learns from
+    network: Path | None = None  # weights that a network of its own begins with
 
 
 class Choice(NamedTuple):
@@ -110,7 +111,7 @@ def train_run(
     torch.manual_seed(settings["seed"])
     with within(f"experiments.{run.rsplit('-s', 1)[0]}"):
         classes = len(data.store.class_names)
-        model = recipe.start(settings, files.base, files.source, classes)
+        model = recipe.start(settings, files.base, files.source, classes, files.network)
         frozen = [freeze_report(model, phase["train"]) for phase in settings["schedule"]]
     _check_processes(model, fabric.world_size)
     teacher = Frozen(fabric, recipe.load(files.teacher)) if files.teacher else None
@@ -202,6 +203,8 @@ def _checksums(files: RunFiles) -> dict[str, str]:
     ):
         if folder:
             sources[name] = sha256_file(folder / "weights.safetensors")
+    if files.network:
+        sources["network"] = sha256_file(files.network)
     return sources
 
 

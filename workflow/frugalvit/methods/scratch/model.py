@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from frugalvit.methods.scratch.keys import network_shape
 from frugalvit.models.networks.build_network import build_network
 from frugalvit.models.networks.network import Network
+from frugalvit.models.networks.network_shape import network_shape
 from frugalvit.models.stochastic_depth import add_stochastic_depth
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from frugalvit.errors import ConfigError
 from frugalvit.models.networks.convolutional import ConvEncoder, ResNet18
-from frugalvit.models.networks.network import Network
+from frugalvit.models.networks.network import Classifier
 from frugalvit.models.networks.network_shape import check_network
 from frugalvit.models.networks.vision_transformer import ViT
 
 
-def build_network(shape: dict[str, Any], dropout: float = 0.0) -> Network:
+def build_network(shape: dict[str, Any], dropout: float = 0.0) -> Classifier:
     """A network with random weights drawn from torch's global generator.
 
     Args:

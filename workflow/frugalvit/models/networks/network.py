@@ -1,14 +1,48 @@
-"""A network as training and evaluation see it: images in, logits out, an embedding between."""
+"""A network as training and evaluation see it: images in, outputs out, an embedding between."""
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from frugalvit.models.networks.network_shape import network_gflops
+from frugalvit.models.weights.tensors import load_into
 
 
 class Network(nn.Module):
+    """What is made from its shape alone, and stands on no backbone.
+
+    Args:
+        shape: as `models.networks.network_shape` describes it.
+    """
+
+    body: Any  # a module: all before the heads, of networks that may begin with weights of others
+
+    def __init__(self, shape: dict[str, Any]):
+        super().__init__()
+        self.shape = dict(shape)
+        self.num_classes = shape["num_classes"]
+
+    @property
+    @abstractmethod
+    def gflops(self) -> float:
+        """GFLOPs per image."""
+
+    @abstractmethod
+    def embed(self, images: Tensor) -> Tensor:
+        """What the heads read, pooled, `[batch, width]`, of `images` `[batch, 3, side, side]`."""
+
+    def begin_with(self, weights: Path) -> None:
+        """Load what `models.networks.network_weights` wrote into the body; heads stay as they are.
+
+        Raises:
+            WeightsError: the file is another network's, or broken.
+        """
+        load_into(self.body, weights)
+
+
+class Classifier(Network):
     """Images to an embedding, and a linear classifier on it.
 
     Args:
@@ -17,9 +51,7 @@ class Network(nn.Module):
     """
 
     def __init__(self, shape: dict[str, Any], width: int):
-        super().__init__()
-        self.shape = dict(shape)
-        self.num_classes = shape["num_classes"]
+        super().__init__(shape)
         embedding = shape["embedding"]
         # Linear alone: with what follows it is one matrix of lower rank, whose rank is its use.
         self.embedding = nn.Linear(width, embedding) if embedding else nn.Identity()

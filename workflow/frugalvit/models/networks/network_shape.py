@@ -19,9 +19,25 @@ KEYS = {
     "resnet18": ("small_stem",),
     "conv_encoder": ("widths",),
 }
+COMMON = {"channels": 3, "embedding": 0}  # keys of every kind, and what they are where left out
+PUBLISHED = "torchvision"  # as `weights`: ImageNet's, in place of a file
 KERNEL = 3  # of a convolutional stem and of `conv_encoder`
 RESNET_WIDTHS = (64, 128, 256, 512)  # He et al. 2016, table 1: 18 layers
 RESNET_BLOCKS = 2
+
+
+def network_shape(network: Mapping[str, Any], image_size: int, num_classes: int) -> dict[str, Any]:
+    """The shape that an experiment's `network` asks for, without the keys of other kinds.
+
+    Args:
+        network: its keys; what it leaves out of `channels` and `embedding` is 3 and 0.
+        image_size: px.
+        num_classes: outputs.
+    """
+    kind = network["kind"]
+    common = {"kind": kind, **{key: network.get(key, value) for key, value in COMMON.items()}}
+    own = {key: network.get(key) for key in KEYS[kind]}
+    return {**common, **own, "image_size": image_size, "num_classes": num_classes}
 
 
 def check_network(shape: Shape) -> None:
@@ -76,12 +92,23 @@ def side_left(shape: Shape) -> int:
 
 def network_gflops(shape: Shape) -> float:
     """GFLOPs per image."""
-    body, width = {"vit": _vit, "resnet18": _resnet, "conv_encoder": _conv_encoder}[shape["kind"]](
-        shape
-    )
+    body, width = body_flops(shape)
     embedding, classes = shape["embedding"], shape["num_classes"]
     head = 2 * (width * embedding + embedding * classes if embedding else width * classes)
     return (body + head) / 1e9
+
+
+def body_flops(shape: Shape) -> tuple[int, int]:
+    """FLOPs per image of all before the head, and the width that a head reads."""
+    count = {"vit": _vit, "resnet18": _resnet, "conv_encoder": _conv_encoder}[shape["kind"]]
+    return count(shape)
+
+
+def places_side(shape: Shape) -> int:
+    """Places along a side of what a `resnet18` makes of an image."""
+    side = shape["image_size"]
+    halvings = len(RESNET_WIDTHS) - 1 if shape["small_stem"] else len(RESNET_WIDTHS) + 1
+    return -(-side // 2**halvings)
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> int:
@@ -90,7 +117,6 @@ def _convolution(inputs: int, outputs: int, kernel: int, side: int) -> int:
 
 
 def _vit(shape: Shape) -> tuple[int, int]:
-    """FLOPs before the head, and the width that the head reads."""
     patch, dim = shape["patch_size"], shape["hidden_dim"]
     grid, channels, total = shape["image_size"] // patch, shape["channels"], 0
     if shape["stem"]:

@@ -14,11 +14,11 @@ from torchvision.models import VisionTransformer
 from torchvision.models.vision_transformer import ConvStemConfig
 
 from frugalvit.models.attention import attend_directly
-from frugalvit.models.networks.network import Network
+from frugalvit.models.networks.network import Classifier
 from frugalvit.models.networks.network_shape import KERNEL, KEYS, stem_strides
 
 
-class ViT(Network):
+class ViT(Classifier):
     """A Vision Transformer for `channels` x `image_size`; see `models.networks.network_shape`.
 
     Args:
