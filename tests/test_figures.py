@@ -225,6 +225,30 @@ def test_phases_are_aligned_and_early_stops_found():
     assert list(zip(stopped["run"], stopped["x"])) == [("x-s1", 2)]
 
 
+def test_learning_curves_go_on_over_epochs_that_were_not_validated():
+    """Of every second epoch and the last one; with early stops in one of the runs."""
+    histories = of_runs([made.history(0, [("all", 7)]), made.history(1, [("all", 7)], stop=4)])
+    valid = ["valid_loss", "valid_accuracy"]
+    last = histories.groupby("run")["epoch"].transform("max")
+    known = (histories["epoch"] % 2 == 0) | (histories["epoch"] == last)
+    histories.loc[~known, valid] = np.nan
+    figure = every_curve(histories)
+    for axes in (axes for axes in figure.axes if axes.lines):
+        lines = [line for line in axes.lines if line.get_linewidth() == 1.7]
+        places = {line.get_color(): line.get_xdata().tolist() for line in lines}
+        assert places[learning_curves.CURVES["train"]["color"]] == [1, 2, 3, 4, 5, 6, 7]
+        assert places[learning_curves.CURVES["valid"]["color"]] == [2, 4, 6, 7]
+        thin = [line for line in axes.lines if line.get_linewidth() == 0.6]
+        ends = [np.isfinite(line.get_ydata(orig=True).astype(float)).sum() for line in thin]
+        assert sorted(ends) == [2, 4, 4, 7]
+    assert "validation" in words(figure)
+
+
+def every_curve(histories):
+    names = {"study": "x", "experiment": "one", "device": "cpu", "width_mm": 170}
+    return learning_curves.draw(histories, made.assignments(DIGITS, (6, 3, 4)), **names)
+
+
 def test_most_confused_pairs_are_counted():
     counts = np.array([[5, 0, 3], [4, 9, 0], [0, 3, 1]])
     assert confusion.most_confused(counts) == [(1, 0), (2, 1), (0, 2)]

@@ -145,6 +145,47 @@ def test_a_grid_of_what_is_no_setting_is_one_line(config, setting):
     assert told.startswith("experiments.odd.grid.parameters")
 
 
+def test_points_do_not_share_the_block_that_a_grid_puts_in(config):
+    """One key of a block that the grid sets too is each point's own."""
+    block = {"horizontal_flip": 0.5, "shift": 1}
+    entry = searching({"augment": [block], "augment.shift": [2, 3]})
+    study = load_study(config | {"experiments": {"blocks": entry}})
+    first, second = (study.runs[f"blocks-g0{place}-s0"].settings for place in (0, 1))
+    found = [run["schedule"][0]["augment"] for run in (first, second)]
+    assert [own["shift"] for own in found] == [2, 3]
+    assert [own["horizontal_flip"] for own in found] == [0.5, 0.5]
+    assert block == {"horizontal_flip": 0.5, "shift": 1}
+
+
+def test_a_matrix_varies_the_schedule_that_a_recipe_brings(config):
+    recipes = {"short": {"schedule": [HEAD | {"lr": 0.1}, {"train": "all", "epochs": 2}]}}
+    entry = {"method": "fine_tune", "recipe": "short", "matrix": {"schedule[1].epochs": [3, 4]}}
+    given = config | {"recipes": recipes, "experiments": {"one": entry, "two": entry | {"matrix": {
+        "recipe": ["short"], "schedule[0].lr": [0.2, 0.3]}}}}  # fmt: skip
+    study = load_study(given)
+    found = {
+        name: [(phase["epochs"], phase["lr"]) for phase in own.schedule]
+        for name, own in study.experiments.items()
+    }
+    assert found == {
+        "one_epochs_3": [(1, 0.1), (3, 0.003)],
+        "one_epochs_4": [(1, 0.1), (4, 0.003)],
+        "two_lr_0_2": [(1, 0.2), (2, 0.003)],
+        "two_lr_0_3": [(1, 0.3), (2, 0.003)],
+    }  # fmt: skip
+    assert recipes["short"]["schedule"][0]["lr"] == 0.1
+
+
+@pytest.mark.parametrize("key", ["matrix", "recipe"])
+def test_a_recipe_that_holds_a_matrix_is_refused(config, key):
+    held = {"matrix": {"lr": [0.1, 0.2]}, "recipe": "other"}[key]
+    entry = {"method": "fine_tune", "recipe": "own", "schedule": [HEAD]}
+    with pytest.raises(ConfigError) as caught:
+        load_study(config | {"recipes": {"own": {key: held}}, "experiments": {"one": entry}})
+    assert str(caught.value).startswith(f"recipes.own.{key}: ")
+    assert "write it in the experiment" in str(caught.value)
+
+
 def chain(length):
     return {
         f"n{place}": {

@@ -219,6 +219,17 @@ def test_a_wished_cost_moves_the_weight_between_epochs(study, tmp_path, target, 
     assert card_of(tmp_path)["kept"]["alpha_ponder"] in weights
 
 
+def test_the_weight_stays_after_an_epoch_that_was_not_validated(study, tmp_path):
+    """It follows the cost, which such an epoch does not tell."""
+    halting = HALTING | {"alpha_ponder": 0.01, "target_gflops": 0.0000001}
+    phase = ALL | {"epochs": 5, "validate_every": 2}
+    history = train(study, tmp_path, settings_for(phase, halting=halting))
+    assert history["valid_gflops"].notna().tolist() == [False, True, False, True, True]
+    factor = math.exp(LARGEST_STEP)
+    expected = [1, 1, factor, factor, factor**2]
+    assert history["alpha_ponder"].tolist() == pytest.approx([0.01 * each for each in expected])
+
+
 def test_a_wished_cost_is_met_where_a_given_weight_misses_it(study, tmp_path):
     phases = [ALL | {"epochs": 12}]
     free = train(study, tmp_path / "free", settings_for(*phases))
