@@ -243,3 +243,40 @@ def test_the_command_on_the_page_names_the_operating_point():
     table = pd.read_csv(io.StringIO(table.to_csv(index=False)))
     page = answer_page.draw(table, study="s", device="cpu", target={"drop": 0.0}, looks={})
     assert "predict results/s/runs/exits-s0 --point &#x27;drop 0.01&#x27; photos/" in page
+
+
+def test_a_searchs_runs_are_no_candidates():
+    """They are summarised as others are, and may be better in validation."""
+    plain = {"searched": (0.90, 0.91, 5.0), "large": (0.92, 0.93, 9.0)}
+    summary, points, predictions, costs, experiments = study_of(plain)
+    search = summary[summary["experiment"] == "searched"].assign(accuracy=0.99)
+    search["run"] = search["run"].str.replace("searched", "searched-g00")
+    both = pd.concat([summary, search])
+    how = (predictions, costs, experiments, {}, 32)
+    table, record = answer("s", Target("drop", 0.01), both, points, *how)
+    alone, _ = answer("s", Target("drop", 0.01), summary, points, *how)
+    pd.testing.assert_frame_equal(table, alone)
+    assert record["answer"]["name"] == "large"
+    study = {**STUDY, "experiments": {**STUDY["experiments"]}}
+    grid = {"parameters": {"lr": [0.001, 0.002]}}
+    study["experiments"]["found"] = study["experiments"]["frozen"] | {"grid": grid}
+    study = load_study(study)
+    assert job_params.answering(study)["runs"]["found"] == [f"found-s{seed}" for seed in range(3)]
+    assert "found-g00-s0" in study.runs
+
+
+@pytest.mark.parametrize("target", [("drop", 0.01), ("latency_ms", 7.0), ("images_per_s", 50.0)])
+def test_the_page_without_times_says_so(target):
+    summary, points, predictions, costs, experiments = study_of({"a": (0.9, 0.9, 1.0)})
+    unknown = {"latency_ms": np.nan, "images_per_s": np.nan}
+    costs = {run: own.assign(**unknown) for run, own in costs.items()}
+    how = (points, predictions, costs, experiments, {}, 32)
+    table, record = answer("s", Target(*target), summary.assign(**unknown), *how)
+    assert record["answer"] is None
+    table = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    page = answer_page.draw(table, study="s", device="", target=dict([target]), looks={})
+    assert "No model to take: " in page
+    assert "No time was measured, so that no model is ranked." in page
+    assert "Not ranked, its time was not measured: a." in page
+    assert "<svg" not in page and "★" not in page and "measured on" not in page
+    assert "nan" not in page

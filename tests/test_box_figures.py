@@ -100,6 +100,44 @@ def test_curves_end_where_the_history_does():
     assert {81.0, 60.0, 80.0, 40.0, 20.0, 0.5, 0.075} == thick
 
 
+def epochs_validated(every: int, boxes: bool = True) -> pd.DataFrame:
+    """A history of which every so many epochs are validated, and the last one."""
+    table = pd.DataFrame(
+        [
+            {"epoch": epoch, "phase": 1, "train": "all", "valid_accuracy": 0.1 * epoch,
+             "valid_class_loss": 2 / epoch, "valid_box_loss": 0.3 / epoch,
+             **{f"valid_{name}": 0.1 * epoch if boxes else np.nan
+                for name in ("mean_iou", "iou_50", "iou_75", "iou_90")},
+             "run": f"b-s{seed}", "seed": seed}
+            for seed in (0, 1) for epoch in range(1, 6)
+        ]
+    )  # fmt: skip
+    known = (table["epoch"] % every == 0) | (table["epoch"] == 5)
+    valid = [column for column in table if column.startswith("valid_")]
+    table.loc[~known, valid] = np.nan
+    return table
+
+
+SPLITS = pd.DataFrame(
+    {"id": ["a", "b"], "split": ["train", "valid"], "label": 0, "class_name": "A"}
+)
+
+
+def test_curves_go_on_over_epochs_that_were_not_validated():
+    figure = box_curves.draw(epochs_validated(2), SPLITS, **OF)
+    lines = [line for axes in figure.axes for line in axes.lines if line.get_linewidth() == 1.5]
+    assert len(lines) == 7
+    for line in lines:
+        assert line.get_xdata().tolist() == [2, 4, 5]
+        assert np.isfinite(line.get_ydata()).all()
+    assert opened(figure).std() > 0
+
+
+def test_curves_of_runs_without_a_box_are_a_sentence():
+    said = texts(box_curves.draw(epochs_validated(2, boxes=False), SPLITS, **OF))
+    assert "No boxes to look at: no validation image has one." in " ".join(said)
+
+
 def test_pictures_show_both_boxes_and_mark_a_wrong_class():
     image = encode(np.full((24, 24, 3), 90, np.uint8), largest=24)
     edges = {"x0": 0.1, "y0": 0.2, "x1": 0.6, "y1": 0.7}
@@ -144,3 +182,16 @@ def test_the_table_has_what_others_published_and_marks_the_most():
     assert "a &lt;paper&gt;" in published
     assert "<td>90.97<small>" in published
     assert "on others" not in page  # nothing here is of test images
+
+
+def test_intervals_of_boxes_count_images_that_have_one():
+    shares = {"accuracy": 0.9, "mean_iou": 0.8, "iou_50": 0.95, "joint": 0.85}
+    metrics = pd.DataFrame(
+        {"run": ["boxes-s0"], "split": "valid", "n": 144, "boxed": 100, **shares}
+    )
+    summary = pd.DataFrame({"experiment": ["boxes"], "run": ["boxes-s0"], "seed": [0],
+                            "split": "valid", "device": "cpu"})  # fmt: skip
+    page = box_table.draw(metrics, summary, study="s", experiments=["boxes"], published=[])
+    for share, n in ((0.9, 144), (0.95, 100), (0.85, 100)):
+        assert f">{share * 100:.1f}<small>{interval_text(share, n)}</small>" in page
+    assert ">80.0</td>" in page  # a mean of overlaps is no share of images

@@ -1,5 +1,7 @@
 """One backbone, two heads: class and box, on images and on cached features, trained by every loss."""
 
+import math
+
 import pytest
 import torch
 
@@ -91,6 +93,24 @@ def test_images_without_a_box_learn_their_class_alone():
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
     none = objective.losses(model(images[1:]), targets[1:], images)
     assert none["box_loss"].item() == 0
+
+
+def test_epochs_are_compared_by_the_class_where_no_image_has_a_box():
+    objective = Localization(HOW)
+    none = dict.fromkeys(("joint", "mean_iou", "iou_50", "iou_75", "iou_90"), float("nan"))
+    scores = [
+        objective.score(none | {"accuracy": accuracy, "loss": 1.0}) for accuracy in (0.5, 0.7)
+    ]
+    assert [-math.inf, -math.inf] < scores[0] < scores[1]
+    found = {
+        "joint": 0.2,
+        "mean_iou": 0.5,
+        "iou_75": 0.1,
+        "iou_90": 0.0,
+        "accuracy": 0.3,
+        "loss": 2.0,
+    }
+    assert objective.score(found)[0] == 0.2
 
 
 def study(**changes) -> dict:

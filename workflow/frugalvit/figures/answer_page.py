@@ -92,16 +92,22 @@ def draw(
             f"<code>.venv/bin/frugalvit predict {escape(run + point)} photos/</code></p>"
         )
     n, valid = int(table["n"].iloc[0]), int(table["n_valid"].iloc[0])
+    drawn = picture(table, target, looks)
+    explained = f"<p>{marks(table, looks)}</p>" if drawn else ""
+    times = "No time was measured, so that no model is ranked. "
+    if drawn:
+        times = (
+            f"Times were measured on {escape(device)}, all models taking turns, and hold for that "
+            "device. "
+        )
     return (
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         f"<title>{escape(study)}: the answer</title>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<style>{_STYLE}</style><h1>{escape(study)}: which model to take</h1>{text}{warned}"
-        f"{picture(table, target, looks)}<p>{marks(table, looks)}</p>{use}"
+        f"{drawn}{explained}{use}"
         f"<p>Chosen on {valid:,} validation images; accuracies are of {n:,} test images, mean over "
-        f"seeds. Times were measured on {escape(device)}, all models taking turns, and hold for that "
-        "device. "
-        "More stands in <a href='report.html'>report.html</a>, every experiment in "
+        f"seeds. {times}More stands in <a href='report.html'>report.html</a>, every experiment in "
         "<a href='summary.html'>summary.html</a>.</p>"
         f"<h2 style='font-size:16px'>The models that no other beats in both, and those named above</h2>"
         f"<div class='wide'>{listed(table)}</div></html>\n"

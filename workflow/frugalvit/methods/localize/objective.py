@@ -1,5 +1,6 @@
 """What localization minimises: cross-entropy / C + box loss."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,7 +88,9 @@ class Localization:
         return measures(predicted, labels)
 
     def score(self, measures: dict[str, float]) -> list[float]:
-        """Class right and box found, then the mean IoU, then loss."""
+        """Class right and box found, then the overlap, then loss; without any box the class alone."""
+        if math.isnan(measures["joint"]):
+            return [measures["accuracy"], 0.0, -measures["loss"]]
         joint, overlap = measures["joint"], measures["mean_iou"]
         return [joint, measures["iou_75"] + measures["iou_90"] + overlap, -measures["loss"]]
 

@@ -92,7 +92,7 @@ def _table(
         n = int(rows["n"].iloc[0])
         cells = [
             _cell(tables.percent(rows[measure]), rows[measure].mean(), most[measure],
-                  n if measure != "mean_iou" else 0)
+                  _counted(rows, measure))
             for measure in measures
         ]  # fmt: skip
         body.append(
@@ -109,6 +109,14 @@ def _table(
             f"<td>{row.get('n') or DASH}</td>{''.join(cells)}</tr>"
         )
     return table(f"{SPLIT_NAMES[split].capitalize()} images", headings, body)
+
+
+def _counted(rows: pd.DataFrame, measure: str) -> int:
+    """Images that a share is of: of boxes, those that have one; 0 of what is no share of images."""
+    if measure == "mean_iou":
+        return 0
+    counted = "boxed" if measure != "accuracy" and "boxed" in rows else "n"
+    return 0 if pd.isna(rows[counted].iloc[0]) else int(rows[counted].iloc[0])
 
 
 def _cell(text: str, value: float, most: float, n: int) -> str:
