@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import json
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import ResNet18_Weights, resnet18
 
+from frugalvit.cli.estimate_study import architecture_of
 from frugalvit.config.experiments import run_settings
 from frugalvit.config.schema import merge, validate
 from frugalvit.config.study import load_study
@@ -327,6 +329,13 @@ def test_beside_a_base_only_what_asks_for_it_has_a_network_of_its_own():
     assert "preprocessing" not in study.runs["resnet18-s0"].settings
     assert study.runs["resnet18-s0"].feature_sets == []
     assert not study.runs["resnet18-s0"].head_only
+
+
+def test_an_estimate_needs_a_base_and_takes_its_shape():
+    found = architecture_of(load_study(config(alone=False)), Path("study.yaml"))
+    assert found == ARCHITECTURE | {"image_size": 24}
+    with pytest.raises(ConfigError, match="base: missing; estimate times the base's shape"):
+        architecture_of(load_study(config()), Path("study.yaml"))
 
 
 def test_weights_are_looked_for_when_the_study_is_read(tmp_path, monkeypatch):

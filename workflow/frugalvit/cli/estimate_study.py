@@ -35,8 +35,9 @@ def command(
 ) -> None:
     """Tell how long STUDY, a YAML file, will take on this machine's CPU, rule by rule.
 
-    A network of the base's shape is timed for a few seconds on the threads that a job gets. Images are
-    counted where the study's are prepared, or in a folder; nothing is trained.
+    A network of the base's shape is timed for a few seconds on the threads that a job gets; runs with
+    networks of their own are counted as if they had the base's. Images are counted where the study's are
+    prepared, or in a folder; nothing is trained.
 
     \b
     Examples:
@@ -176,10 +177,10 @@ def architecture_of(study: "Study", file: Path) -> dict[str, Any]:
     from frugalvit.models.weights.load import load_file
 
     base, card = study.config["base"], Path("results") / study.name / "base" / "card.json"
-    if study.made_methods:
+    if not study.based:
         raise ConfigError(
-            f"experiments: {', '.join(study.made_methods)} starts from nothing; estimate tells of "
-            "what starts from a base alone"
+            "base: missing; estimate times the base's shape, and tells of no study of networks of their "
+            "own alone"
         )
     if card.exists():
         return read_json(card)["architecture"]
