@@ -1,7 +1,6 @@
 """What lies on disk is not believed: damaged and edited files are refused by name, dates or not."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -20,6 +19,7 @@ from frugalvit.files import read_csv, read_json, write_json
 from frugalvit.methods.trained import load_run
 from frugalvit.models.base import build_from_base, load_base
 from frugalvit.training.features import extract_to_file, image_sets
+from tests.damage import edit, flip
 from tests.workflows import TINY, results_of, snakemake
 
 OLD = "its bytes are not those that were written"
@@ -32,23 +32,6 @@ def mine(study, tmp_path):
     for folder in (tmp_path / "mine" / "features").iterdir():
         write_json(folder / "card.json", note(*folder.glob("*.npy")))
     return tmp_path / "mine"
-
-
-def flip(path, at=-3):
-    """Change one bit, and keep the file's dates."""
-    change(path, lambda content: content[:at] + bytes([content[at] ^ 1]) + content[at:][1:])
-
-
-def edit(path, old, new):
-    """Change a table by hand, and keep the file's dates."""
-    assert old.encode() in path.read_bytes()
-    change(path, lambda content: content.replace(old.encode(), new.encode(), 1))
-
-
-def change(path, function):
-    state = path.stat()
-    path.write_bytes(function(path.read_bytes()))
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
 def told(error, path, words):

@@ -1,23 +1,55 @@
-"""Checksums of what a job wrote, noted in the JSON beside it and compared when another job reads it.
+"""Checksums of what a job wrote, noted beside it and compared when another job reads it.
 
 A file's date tells whether it was made anew, not whether its bytes are still those that were written.
+Weights, arrays and what is made with them are noted in a card or a report; every table that a job
+writes has a note of its own, for jobs of several rules write into one folder, perhaps at once.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from frugalvit.errors import DataError, FrugalError
-from frugalvit.files import read_json, sha256_file
+from frugalvit.files import atomic_path, read_json, sha256_file
 
 NOTES = ("card.json", "report.json")  # what may lie beside a file and note its checksum
 KEY = "files_sha256"  # in there: file name -> SHA-256
 WEIGHTS = "weights.safetensors"  # whose checksum a card has under a key of its own
 WEIGHTS_KEY = "weights_sha256"
+TABLES = (".csv", ".json")  # files with a note of their own
+FOLDER = ".checksums"  # beside them, of these notes; `sha256sum -c .checksums/*` reads them too
 
 
 def note(*paths: str | Path) -> dict[str, dict[str, str]]:
     """What a card or a report is to say of these files of its folder."""
     return {KEY: {path.name: sha256_file(path) for path in map(Path, paths)}}
+
+
+def note_tables(paths: Iterable[str | Path]) -> None:
+    """Note the checksum of each table among these files.
+
+    Raises:
+        StorageError: a note cannot be written.
+    """
+    for path in map(Path, paths):
+        if path.suffix in TABLES:
+            with atomic_path(_note_of(path)) as temporary:
+                temporary.write_text(f"{sha256_file(path)}  {path.name}\n", encoding="utf-8")
+
+
+def check_tables(paths: Iterable[str | Path]) -> None:
+    """Compare each table among these files with its noted checksum.
+
+    Raises:
+        DataError: one is not as it was written.
+    """
+    for path in map(Path, paths):
+        if path.suffix in TABLES:
+            check_noted(path)
+
+
+def _note_of(path: Path) -> Path:
+    return path.parent / FOLDER / f"{path.name}.sha256"
 
 
 def noted(path: str | Path) -> tuple[str, str] | None:
@@ -40,6 +72,10 @@ def noted(path: str | Path) -> tuple[str, str] | None:
             written = told.get(WEIGHTS_KEY)
         if isinstance(written, str):
             return written, name
+    note = _note_of(path)
+    if note.is_file():
+        words = note.read_text(encoding="utf-8", errors="replace").split()
+        return words[0] if words else "", f"{FOLDER}/{note.name}"
     return None
 
 

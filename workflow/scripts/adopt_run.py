@@ -12,6 +12,7 @@ from frugalvit.jobs.run import run_job
 def main(snakemake):
     source, run = Path(snakemake.input[0]).parent, snakemake.params.run
     check_noted(source / "weights.safetensors", WeightsError)
+    check_noted(source / "history.csv")
     for name in ("weights.safetensors", "history.csv"):
         with atomic_path(Path(snakemake.output.weights).with_name(name)) as temporary:
             shutil.copyfile(source / name, temporary)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from frugalvit.checksums import check_tables, note_tables
 from frugalvit.errors import (
     FrugalError,
     StorageError,
@@ -31,9 +32,10 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
     """Run `main(snakemake)`, logging to the rule's log and to standard error.
 
-    A `FrugalError`, a disk that is full or closed and memory that runs out become one line and exit
-    code 1. Any other exception is a bug of ours: its traceback goes to the log as well as to standard
-    error.
+    Tables that it reads are compared with the checksums that the jobs which wrote them have noted;
+    those that it writes are noted. A `FrugalError`, a disk that is full or closed and memory that runs
+    out become one line and exit code 1. Any other exception is a bug of ours: its traceback goes to
+    the log as well as to standard error.
     """
     start_log(snakemake.log[0] if snakemake.log else None)
     try:
@@ -42,7 +44,9 @@ def run_job(main: Callable[[Any], None], snakemake: Any) -> None:
                 if snakemake.log:
                     with suppress(OSError):
                         os.truncate(snakemake.log[0], 0)  # what an earlier try, now over, has said
+                check_tables(snakemake.input)
                 main(snakemake)
+                note_tables(snakemake.output)
     except Exception as error:
         if told := mistake(error):
             logging.error("%s%s", ERROR, told)

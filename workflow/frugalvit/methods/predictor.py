@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from frugalvit.checksums import check_noted
 from frugalvit.data.arrays import Square
 from frugalvit.data.photos import PhotoBatch, Photos
 from frugalvit.devices.fabric import Fabric
@@ -41,6 +42,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder}: no card.json; name the folder of a run, results/*/runs/*, or of a study that "
             "has an answer"
         )
+    check_noted(folder / "card.json")
     card = read_json(folder / "card.json")
     missing = [key for key in NEEDED if not isinstance(card, dict) or card.get(key) is None]
     if missing:
@@ -68,6 +70,7 @@ def answer_of(folder: Path) -> tuple[Path, str | None]:
     record = folder / "answer.json"
     if (folder / "card.json").is_file() or not record.is_file():
         return folder, None
+    check_noted(record)
     answer = read_json(record)["answer"]
     if answer is None:
         raise DataError(f"{record}: no model meets what was asked; name a run of {folder / 'runs'}")
@@ -93,6 +96,7 @@ def find_point(folder: Path, method: str, name: str | None) -> Point | None:
     )
     if table is None:
         raise DataError(f"{folder}: no {POINTS}; let the workflow evaluate the run")
+    check_noted(table)
     points = {point.name: point for point in points_of(read_csv(table, ("setting", "value")))}
     if name is None:
         chosen = next((point for point in points.values() if point.chosen), None)

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from frugalvit.checksums import check_noted
 from frugalvit.data.assignments import read_assignments
 from frugalvit.data.batches import ImageSet, batches
 from frugalvit.data.store import Store
@@ -105,6 +106,7 @@ def metrics_again(
     labels = images.labels
     found = classification_metrics(answered.scores, labels)
     file = folder / "metrics.json"
+    check_noted(file)
     told = read_json(file).get(split) if file.is_file() else None
     if told is None:
         return found, []

@@ -66,6 +66,7 @@ def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
         DataError: there is no card, or a broken one.
         WeightsError: the weights are not those that were written, or not the model's.
     """
+    check_noted(folder / "card.json")
     card = read_json(folder / "card.json")
     architecture, backbone = card["architecture"], None
     if registry.method(card["method"]).based(card["settings"]):

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from frugalvit.checksums import check_noted
 from frugalvit.files import read_json
 from frugalvit.methods.early_exit.exiting import Exiting
 from frugalvit.methods.early_exit.model import EarlyExits
@@ -17,6 +18,7 @@ def answering(
 ) -> Answering:
     """See `methods.method.AnsweringPart`."""
     assert point is not None, "a run with early exits has operating points"
+    check_noted(folder / "calibration.json")
     temperatures = read_json(folder / "calibration.json")["temperatures"]
 
     def read(outputs: tuple[Tensor, Tensor]) -> Answered:
