@@ -26,6 +26,17 @@ def run_of(folder: Path, name: str) -> Path:
     return results_of(folder) / "runs" / name
 
 
+@pytest.mark.parametrize("name", ["shown.jpg", "shown"])
+def test_a_picture_of_no_known_format_is_refused_before_anything_is_computed(tmp_path, name):
+    """The folder holds no run, which would be told next."""
+    done = call("show", tmp_path, 0, "--out", tmp_path / name)
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception) == (
+        f"--out: {tmp_path / name}: '{Path(name).suffix}' is no format of a picture; use svg, png, pdf"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "split", "left_out"),
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from frugalvit.cli.common import DATA, DEVICE, POINT, RUN, SPLIT, fabric_on
+from frugalvit.errors import ConfigError
 
 WIDTH, DPI = 180.0, 200  # mm; of pixels
 
@@ -50,9 +51,15 @@ def command(
     if not numbers:
         raise click.UsageError("which images? give their numbers: --images 22 29 40")
 
+    from frugalvit.figures.style import METADATA, save
+
+    if out and out.suffix.lstrip(".") not in METADATA:
+        raise ConfigError(
+            f"--out: {out}: '{out.suffix}' is no format of a picture; use {', '.join(METADATA)}"
+        )
+
     from frugalvit.devices.fabric import device_name
     from frugalvit.figures.about import About
-    from frugalvit.figures.style import save
     from frugalvit.methods.predictor import Predictor
     from frugalvit.methods.showing_images import draw
     from frugalvit.methods.tested_again import StudyImages, answers
