@@ -293,7 +293,9 @@ def test_training_without_memory_names_the_key_to_lower(study, tmp_path, monkeyp
             batch_size=32, workers=0, code="x",
         )  # fmt: skip
     assert str(error.value).startswith(f"{key}: out of memory in a batch (")
-    assert str(error.value).endswith(f"lower {key} or evaluation.batch_size")
+    assert str(error.value).endswith(
+        f"lower {key} or evaluation.batch_size, or set compute.on_memory_error: halve"
+    )
     assert not (tmp_path / "weights.safetensors").exists()
 
 

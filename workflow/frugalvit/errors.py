@@ -78,8 +78,12 @@ def memory_problem(error: BaseException) -> str | None:
 
 
 @contextmanager
-def sized_by(*keys: str) -> Iterator[None]:
+def sized_by(*keys: str, remedy: str = "") -> Iterator[None]:
     """Name the keys that set how much is computed at once, where memory runs out inside.
+
+    Args:
+        keys: to lower.
+        remedy: what else could be done, to end the message.
 
     Raises:
         TrainingError: it did.
@@ -89,7 +93,7 @@ def sized_by(*keys: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if problem := memory_problem(error):
             raise TrainingError(
-                f"{keys[0]}: out of memory in a batch ({problem}); lower {' or '.join(keys)}"
+                f"{keys[0]}: out of memory in a batch ({problem}); lower {' or '.join(keys)}{remedy}"
             ) from error
         raise
 

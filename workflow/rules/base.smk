@@ -37,6 +37,7 @@ if STUDY.pretraining:
             base={key: BASE_CONFIG[key] for key in ("architecture", "image_size", "mean", "std")},
             batch_size=EVALUATION["batch_size"],
             workers=COMPUTE["loader_workers"],
+            halve=Untracked(COMPUTE["on_memory_error"] == "halve"),
             digest=digest("pretrain_base", parts([PLAIN], "model", "objective")),
         script:
             "../scripts/pretrain_base.py"

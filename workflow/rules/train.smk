@@ -65,6 +65,7 @@ rule train_run:
         square=job_params.square(STUDY),
         batch_size=EVALUATION["batch_size"],
         workers=COMPUTE["loader_workers"],
+        halve=Untracked(COMPUTE["on_memory_error"] == "halve"),
         digest=lambda wildcards: training_digest(wildcards.run),
     script:
         "../scripts/train_run.py"

@@ -33,6 +33,7 @@ def main(snakemake):
         batch_size=snakemake.params.batch_size,
         workers=loader_workers(fabric, snakemake.params.workers, snakemake.threads),
         code=snakemake.params.digest,
+        halve=snakemake.params.halve.value,
     )
 
 

@@ -42,6 +42,7 @@ def main(snakemake):
         workers=loader_workers(fabric, snakemake.params.workers, snakemake.threads),
         code=snakemake.params.digest,
         square=snakemake.params.square,
+        halve=snakemake.params.halve.value,
     )
 
 

@@ -33,6 +33,7 @@ from frugalvit.training.freezing import (
 from frugalvit.training.lengths import inputs_of, total_steps, validates, with_lengths
 from frugalvit.training.objective import Objectives
 from frugalvit.training.parallel import Share
+from frugalvit.training.parts import Gradients
 from frugalvit.training.passes import Passes
 from frugalvit.training.phases import (
     DROPOUT,
@@ -61,10 +62,11 @@ class Progress:
     best_score: list[float] = field(default_factory=lambda: [-math.inf, -math.inf])
     feature_seconds: float = 0.0  # spent on what this run alone stores: features, tokens
     resumed_after: list[int] = field(default_factory=list)  # epochs
+    images_at_once: int | None = None  # in this phase, since memory ran out (`training.parts`)
 
     def enter_phase(self, index: int) -> None:
-        """Begin the phase at `index`, with fresh patience."""
-        self.phase, self.phase_epochs = index, 0
+        """Begin the phase at `index`, with fresh patience and whole batches."""
+        self.phase, self.phase_epochs, self.images_at_once = index, 0, None
         self.patience = asdict(Patience())
 
 
@@ -86,6 +88,7 @@ class Trainer:
     stamp: str  # fingerprint of everything that the checkpoint depends on
     after_epoch: Callable[[int], Any] | None = None  # called once an epoch is saved
     teacher: nn.Module | None = None  # whose answers the objectives ask for
+    halve: bool = False  # batches for which memory runs out
 
     def __post_init__(self) -> None:
         images, layers = len(self.data.train_ids), num_layers_of(self.model)
@@ -109,6 +112,7 @@ class Trainer:
                 if number > progress.phase:
                     progress.enter_phase(number)
                 stage = self._prepare(progress)
+                self.passes.gradients.most = progress.images_at_once
                 averaged = Averaged(self.model, phase["ema"]) if phase.get("ema") else None
                 if resumed:
                     stage.optimizer.load_state_dict(resumed["optimizer"])
@@ -149,7 +153,8 @@ class Trainer:
     @cached_property
     def passes(self) -> Passes:
         """What goes through the images."""
-        return Passes(self.share, self.data, self.settings["seed"])
+        gradients = Gradients(self.share, self.halve)
+        return Passes(self.share, self.data, self.settings["seed"], gradients)
 
     def _resume(self) -> tuple[Progress, dict[str, Tensor], dict[str, Any]]:
         """Progress, best weights and the state of the last epoch saved; of a new run, of none."""
@@ -283,6 +288,8 @@ class Trainer:
             **{f"valid_{name}": value for name, value in valid.items() if name not in PLAIN},
             **objective.weights,
         }
+        if self.passes.gradients.most:
+            row["images_at_once"] = self.passes.gradients.most
         # Times differ from process to process, and with them what depends on the row.
         scored = (valid[objective.stalls_on], objective.score(valid)) if valid else (math.inf, [])
         return self.fabric.broadcast((row, *scored))
@@ -293,6 +300,7 @@ class Trainer:
         progress.history.append(row)
         progress.patience = asdict(patience)
         progress.phase_epochs += 1
+        progress.images_at_once = row.get("images_at_once")
         if writer:
             for name, value in row.items():
                 split, _, measure = name.partition("_")

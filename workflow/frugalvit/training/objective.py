@@ -14,6 +14,9 @@ class Objective(Protocol):
     """Turns a model's outputs into losses, and into counts that add up to measures of a split."""
 
     weights: dict[str, float]  # in force this epoch, recorded in the history
+    in_parts: (
+        bool  # `loss` is a mean over images: the gradients of parts of a batch add up to its own
+    )
     stalls_on: str  # the loss whose stalling lowers the rate under lr_schedule plateau
 
     def losses(self, outputs: Any, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
@@ -104,6 +107,7 @@ class Classification:
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.weights: dict[str, float] = {}
+        self.in_parts = True
         self.stalls_on = "loss"
 
     def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:

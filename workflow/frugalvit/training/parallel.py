@@ -79,6 +79,24 @@ class Share:
         torch.distributed.all_reduce(whole)  # Fabric's has every process wait for all, each step
         return whole + (own - own.detach())
 
+    def exchange(self, optimizer: torch.optim.Optimizer) -> None:
+        """Average the gradients of all processes, where going back did not (`no_backward_sync`)."""
+        if self.count == 1:
+            return
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= self.count
+
+    def least(self, number: int | None) -> int | None:
+        """The smallest number of any process; None where none has one."""
+        if self.count == 1:
+            return number
+        numbers: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(numbers, number)
+        return min((each for each in numbers if each is not None), default=None)
+
     def totals(
         self, sums: dict[str, float], answers: list[tuple[Tensor, Tensor]]
     ) -> tuple[dict[str, float], Tensor, Tensor]:

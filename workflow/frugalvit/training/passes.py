@@ -14,6 +14,7 @@ from frugalvit.training.balance import SAMPLER, drawn_weights
 from frugalvit.training.mixing import Mixing
 from frugalvit.training.objective import Objective
 from frugalvit.training.parallel import Share
+from frugalvit.training.parts import Gradients
 from frugalvit.training.phases import MIX, SHUFFLE, RunData, Stage
 
 
@@ -24,6 +25,7 @@ class Passes:
     share: Share
     data: RunData
     seed: int  # the run's
+    gradients: Gradients
 
     def train(
         self,
@@ -66,10 +68,7 @@ class Passes:
         for step, (given, classes_given, own) in enumerate(loader):
             set_rates(step)
             images, labels = mix(view(given), classes_given)
-            outputs = stage.module(images)
-            losses = objective.losses(outputs, labels, images)
-            stage.optimizer.zero_grad()
-            fabric.backward(self.share.weighted(losses["loss"]))
+            parts = self.gradients.of(stage, objective, images, labels)
             if phase["clip_norm"]:
                 fabric.clip_gradients(
                     stage.module,
@@ -81,13 +80,12 @@ class Passes:
             if averaged:
                 averaged.update()
             shown.advance(own * self.share.count)
-            if not own:
-                continue
-            for name, loss in losses.items():
-                sums[name].append(loss.detach() * own)
-            outputs = outputs.detach()
-            sums["accuracy"].append(objective.counts(outputs, labels)["accuracy"])
-            answers.append((objective.predicted(outputs), labels))
+            for losses, outputs, given_labels in parts if own else []:
+                for name, loss in losses.items():
+                    sums[name].append(loss * len(given_labels))
+                sums["accuracy"].append(objective.counts(outputs, given_labels)["accuracy"])
+                answers.append((objective.predicted(outputs), given_labels))
+        self.gradients.agree()
         added = {name: torch.stack(values).sum().item() for name, values in sums.items()}
         return self._measures(objective, added, answers, inputs)
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from frugalvit.checksums import check_noted, noted
 from frugalvit.data.assignments import read_assignments
@@ -27,12 +26,13 @@ from frugalvit.training.freezing import freeze_report
 from frugalvit.training.loop import Progress, Trainer
 from frugalvit.training.objective import Recipe
 from frugalvit.training.parallel import Frozen
+from frugalvit.training.parts import has_batch_norm
 from frugalvit.training.phases import SCRATCH, RunData
 from frugalvit.words import MIXES
 
 log = logging.getLogger(__name__)
 # Columns of every history that say nothing of how good an epoch was.
-OF_EPOCH = ("epoch", "phase", "train", "lr", "seconds")
+OF_EPOCH = ("epoch", "phase", "train", "lr", "seconds", "images_at_once")
 FILES = ("weights.safetensors", "card.json", "history.csv")
 
 
@@ -85,6 +85,7 @@ def train_run(
     workers: int,
     code: str,
     square: dict[str, Any] | None = None,
+    halve: bool = False,
 ) -> Progress:
     """Train one run and write its weights, card and history.
 
@@ -99,6 +100,7 @@ def train_run(
         code: digest of the code, for the checkpoint's stamp.
         square: how the store's images were cut (`data.arrays.Square`), for the card: predicting does
             so with new ones.
+        halve: compute a batch for which memory runs out in parts (`training.parts`).
 
     Returns:
         What happened, with the history.
@@ -123,9 +125,10 @@ def train_run(
     stamp = _stamp(fabric, settings, data, code, base, sources)
     objectives = recipe.objectives(model, settings, teacher)
     trainer = Trainer(
-        model, settings, data, objectives, fabric, files.folder, stamp, teacher=teacher
+        model, settings, data, objectives, fabric, files.folder, stamp, teacher=teacher, halve=halve
     )
-    with sized_by(_batch_key(run), "evaluation.batch_size"):
+    remedy = "" if halve else ", or set compute.on_memory_error: halve"
+    with sized_by(_batch_key(run), "evaluation.batch_size", remedy=remedy):
         progress = trainer.fit()
     own_peak = torch.tensor(peak_memory_mb(fabric.device), device=fabric.device)
     peak = float(cast(Tensor, fabric.all_reduce(own_peak, reduce_op="max")))
@@ -155,7 +158,7 @@ def _check_processes(model: nn.Module, count: int) -> None:
     Raises:
         TrainingError: batch norm normalises by the images of one process, a part of the batch.
     """
-    if count > 1 and any(isinstance(part, _BatchNorm) for part in model.modules()):
+    if count > 1 and has_batch_norm(model):
         raise TrainingError(
             f"compute: {count} processes share each batch, but this network has batch norm, which "
             "counts the images of one alone; set compute.gpu and compute.cpu_processes to 1"

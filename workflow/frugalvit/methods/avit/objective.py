@@ -76,6 +76,7 @@ class HaltingClassification:
         self.teacher = teacher
         self.label_smoothing = label_smoothing
         self.weights = {"alpha_ponder": alpha_ponder}
+        self.in_parts = False  # of the distribution's mean over the batch a logarithm is taken
         # A weight that is tuned moves the whole loss, which then says nothing of progress.
         self.stalls_on = "task" if halting["target_gflops"] else "loss"
         self.target = target_distribution(

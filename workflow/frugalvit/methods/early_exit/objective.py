@@ -41,6 +41,7 @@ class ExitClassification:
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.weights: dict[str, float] = {}
+        self.in_parts = True
         self.stalls_on = "loss"
 
     def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:

@@ -55,6 +55,7 @@ class Localization:
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
         self.weights: dict[str, float] = {}
+        self.in_parts = False  # the box loss is a mean over the boxes that are in view
         self.stalls_on = "loss"
 
     def losses(self, outputs: Tensor, labels: Tensor, images: Tensor) -> dict[str, Tensor]:
