@@ -9,8 +9,18 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from frugalvit.data.deep_colours import prepare as deep_colours_of
+from frugalvit.data.deep_colours import values_of
 from frugalvit.data.jpeg_scans import refuse_many_scans
-from frugalvit.data.tones import Stretch, declared_bits, is_deep, shade, stretched
+from frugalvit.data.tones import (
+    Stretch,
+    Toned,
+    declared_bits,
+    is_deep,
+    shade,
+    shade_colours,
+    stretched,
+)
 from frugalvit.errors import DataError
 
 # Named, so that no file reaches a decoder that starts a program (EPS: Ghostscript).
@@ -66,7 +76,7 @@ def decode_image(
         with _bomb_limit(max_pixels), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # malformed EXIF, palette transparency
             with Image.open(file, formats=_available_formats()) as image:
-                return _decode(image, resize, crop, max_pixels, stretch)
+                return _decode(image, file, resize, crop, max_pixels, stretch)
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -101,28 +111,43 @@ def box_in_square(
 
 
 def _decode(
-    image: Image.Image, resize: int, crop: int, max_pixels: int, stretch: Stretch | None
+    image: Image.Image,
+    file: BinaryIO | Path,
+    resize: int,
+    crop: int,
+    max_pixels: int,
+    stretch: Stretch | None,
 ) -> Decoded:
     width, height = image.size
     if width * height > max_pixels:
         raise DataError(f"{width} x {height} pixels are more than dataset.max_pixels, {max_pixels}")
     if image.format in {"JPEG", "MPO"}:
         refuse_many_scans(image.fp)  # type: ignore[attr-defined]
-    bits = declared_bits(image)
+    bits, deep_colours = declared_bits(image), deep_colours_of(image)
     image.draft(None, (_DRAFT_GAP * resize, _DRAFT_GAP * resize))
     image.load()
     # Asked only now: Pillow itself turns a TIFF while it loads it, and takes the tag away.
     turn = _turn(image)
-    grey = shade(image, bits, stretch) if is_deep(image) else None
-    picture = Image.fromarray(grey.pixels).convert("RGB") if grey else _rgb(image)
+    toned = shade(image, bits, stretch) if is_deep(image) else None
+    if deep_colours:
+        toned = _colours(image, file, stretch)
+    picture = Image.fromarray(toned.pixels).convert("RGB") if toned else _rgb(image)
     if turn is not None:
         picture = picture.transpose(turn)
         if turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
             width, height = height, width
     square = np.asarray(_square(picture, resize, crop))
-    if grey:
-        return Decoded(square, width, height, grey.low, grey.high)
+    if toned:
+        return Decoded(square, width, height, toned.low, toned.high)
     return Decoded(stretched(square, stretch), width, height, *_ends(square))
+
+
+def _colours(image: Image.Image, file: BinaryIO | Path, stretch: Stretch | None) -> Toned:
+    """A loaded picture of 16-bit colours in 8 bits, from a second reading of its file."""
+    clear = image.info.get("transparency")
+    with Image.open(file, formats=[str(image.format)]) as again:
+        deep_colours_of(again)
+        return shade_colours(values_of(image, again), clear, stretch)
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

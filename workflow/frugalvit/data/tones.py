@@ -17,10 +17,10 @@ _WHITE_IS_ZERO = 0
 _BLOCK = 1 << 20  # pixels looked up at once
 
 
-class Grey(NamedTuple):
-    """A grey picture in 8 bits, and its darkest and brightest pixel before any stretch."""
+class Toned(NamedTuple):
+    """A picture in 8 bits, and its darkest and brightest value before any stretch."""
 
-    pixels: np.ndarray  # uint8 [h, w]
+    pixels: np.ndarray  # uint8 [h, w], or colours [h, w, 3]
     low: float  # share of the range that the file declares
     high: float
 
@@ -44,7 +44,7 @@ def declared_bits(image: Image.Image) -> int:
     return bits if 0 < bits <= 16 else 16
 
 
-def shade(image: Image.Image, bits: int, stretch: Stretch | None = None) -> Grey:
+def shade(image: Image.Image, bits: int, stretch: Stretch | None = None) -> Toned:
     """A deep, loaded image in 8 bits; a PNG's transparent grey becomes white.
 
     Args:
@@ -73,7 +73,29 @@ def shade(image: Image.Image, bits: int, stretch: Stretch | None = None) -> Grey
     else:
         pixels = to_eight_bits(1 - values if inverted else values, stretch)
     ends = (low / white, high / white)
-    return Grey(pixels, *((1 - ends[1], 1 - ends[0]) if inverted else ends))
+    return Toned(pixels, *((1 - ends[1], 1 - ends[0]) if inverted else ends))
+
+
+def shade_colours(
+    values: np.ndarray, clear: tuple[int, ...] | None, stretch: Stretch | None = None
+) -> Toned:
+    """Colours of 16 bits in 8, what is transparent on white.
+
+    Args:
+        values: uint16 `[h, w, 3]`, or 4 with how opaque a pixel is.
+        clear: the colour that is transparent, if one is.
+        stretch: what becomes black and white; 0 and 1 where None.
+    """
+    colours, table = values[..., :3], np.arange(65536) / 65535
+    pixels = _looked_up(to_eight_bits(table, stretch), colours)
+    if values.shape[-1] > 3:
+        opaque = _looked_up(to_eight_bits(table, None), values[..., 3:])
+        layer = Image.fromarray(np.concatenate([pixels, opaque], axis=-1))
+        white = Image.new("RGBA", layer.size, "white")
+        pixels = np.asarray(Image.alpha_composite(white, layer).convert("RGB"))
+    elif clear is not None:
+        pixels[(colours == clear).all(axis=-1)] = 255
+    return Toned(pixels, int(colours.min()) / 65535, int(colours.max()) / 65535)
 
 
 def to_eight_bits(shares: np.ndarray, stretch: Stretch | None) -> np.ndarray:
