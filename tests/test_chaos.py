@@ -1,5 +1,6 @@
 """A study killed at random moments ends with the tables and weights of one that was not."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,9 +8,12 @@ import sys
 import pandas as pd
 import pytest
 
+from frugalvit.checksums import note_tables
+from tests.chaos import aims
 from tests.chaos.__main__ import draw
 from tests.chaos.compare import differences, left_over
 from tests.chaos.killing import KINDS
+from tests.chaos.slow.sitecustomize import SLOW
 from tests.workflows import ROOT
 
 
@@ -24,8 +28,11 @@ def test_five_random_kills_change_nothing(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     print(done.stdout)
-    told = dict(re.findall(r"(?m)^(kills|jobs|result) +(.*)$", done.stdout))
+    told = dict(re.findall(r"(?m)^(kills|by rule|lost|jobs|result) +(.*)$", done.stdout))
     assert told["kills"].startswith("5: ")
+    assert told["kills"].endswith("; 1 of them aimed")
+    assert any(script in told["by rule"] for script in SLOW)
+    assert told["lost"] == "0 files"
     assert int(re.search(r"again (\d+) times", told["jobs"])[1]) > 0, "no kill hit a job"
     assert re.fullmatch(
         r"identical \(\d\d \.csv, \d+ \.safetensors, 3 \.npy files\)", told["result"]
@@ -39,6 +46,31 @@ def test_moments_are_drawn_from_the_seed_and_every_kind_has_its_share():
     assert list(moments) == sorted(moments)
     assert 0 <= moments[0] < moments[-1] <= 100
     assert all(kinds.count(kind) == 10 for kind in KINDS)
+
+
+def test_every_short_job_and_kind_is_aimed_at_alike():
+    drawn = aims.draw(24, seed=3)
+    assert drawn == aims.draw(24, seed=3)
+    for script in SLOW:
+        kinds = [kind for name, kind, _ in drawn if name == script]
+        assert {kinds.count(kind) for kind in KINDS} == {2}
+
+
+@pytest.mark.parametrize("script", [*SLOW, "train_run"])
+def test_short_jobs_write_slowly_and_say_so(tmp_path, script):
+    """A process that runs such a job's script, and one of a job that takes long anyway."""
+    folder = tmp_path / ".snakemake" / "scripts"
+    folder.mkdir(parents=True)
+    path = folder / f"tmp1.{script}.py"
+    path.write_text("import os, sys\nos.replace(sys.argv[1], sys.argv[2])\nprint(os.getpid())")
+    (tmp_path / "a").write_text("whole")
+    done = subprocess.run(
+        [sys.executable, str(path), str(tmp_path / "a"), str(tmp_path / "b")],
+        env=os.environ | aims.environment(tmp_path), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert (tmp_path / "b").read_text() == "whole"
+    marks = [mark.name for mark in (tmp_path / "writing").iterdir()]
+    assert marks == ([done.stdout.strip()] if script in SLOW else [])
 
 
 @pytest.fixture
@@ -82,6 +114,15 @@ def test_other_bytes_and_files_are_differences(twins):
         f"more.csv: only in {broken}",
         "runs/a-s0/weights.safetensors: other bytes",
     ]
+
+
+def test_a_table_that_is_not_as_its_job_noted_is_one(twins):
+    path = twins[1] / "runs" / "a-s0" / "summary.csv"
+    note_tables([path])
+    assert differences(*twins) == []
+    path.write_text(path.read_text().replace("1,x", "7,x"))  # a time, which no comparison sees
+    (found,) = differences(*twins)
+    assert found.startswith(f"{path}: its bytes are not those that were written")
 
 
 def test_a_reference_may_hold_tables_alone(twins):

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from frugalvit.methods.registry import method
+from tests.chaos import aims
 from tests.chaos.compare import SUFFIXES, differences, files_of
 from tests.chaos.killing import KINDS, Call, end_earlier, end_orphans
 from tests.chaos.studies import STUDIES, Study
@@ -38,6 +39,9 @@ class State:
     jobs: int = 0  # of the study
     unbroken: float = 0.0  # seconds
     done: list[str] = field(default_factory=list)
+    left: list[aims.Aim] = field(default_factory=list)  # that are left
+    aimed: list[str] = field(default_factory=list)  # kinds of the aimed kills that are done
+    killed: list[str] = field(default_factory=list)  # scripts, one a kill that met any
     elapsed: float = 0.0  # seconds in which Snakemake ran, over all calls
     identity: list[float] | None = None
     finished: bool = False
@@ -62,7 +66,8 @@ def main() -> int:
         state.unbroken = options.expected or span(reference)
     if not state.kills:
         state.jobs = jobs_of(folder / "broken", study.write(folder / "broken", options.cores))
-        state.kills = draw(options.kills, state.jobs * SHARE, options.seed)
+        state.left = aims.draw(int(options.kills * aims.SHARE), options.seed)
+        state.kills = draw(options.kills - len(state.left), state.jobs * SHARE, options.seed)
     save_state(folder, state)
     until = f"kills in the first {SHARE:.0%} of {state.jobs} jobs"
     say(folder, f"unbroken: {state.unbroken:.0f} s; {until}")
@@ -72,8 +77,8 @@ def main() -> int:
         data := reference.parents[1] / "data"
     ).is_dir():  # images as they were downloaded and prepared
         found += differences(data, folder / "broken" / "data")
-    if len(state.done) < options.kills:
-        found.append(f"only {len(state.done)} of {options.kills} kills happened")
+    if (happened := len(state.done) + len(state.aimed)) < options.kills:
+        found.append(f"only {happened} of {options.kills} kills happened")
     say(folder, summary(folder, study, state, files_of(reference), found))
     return 1 if found else 0
 
@@ -134,8 +139,8 @@ def run_broken(folder: Path, study: Study, state: State, cores: int) -> None:
             unlocked = snakemake(copy, *arguments[: arguments.index("--")], "--unlock")
             if unlocked.returncode:
                 sys.exit(f"--unlock failed: {unlocked.stderr[-1000:]}")
-        before = len(state.done)
-        with Call(copy, arguments, log) as call:
+        before = len(state.done) + len(state.aimed)
+        with Call(copy, arguments, log, aims.environment(folder)) as call:
             state.identity = call.identity
             save_state(folder, state)
             try:
@@ -144,7 +149,7 @@ def run_broken(folder: Path, study: Study, state: State, cores: int) -> None:
                 orphans += call.orphans
         if code == 0:
             state.finished = True
-        elif len(state.done) == before:
+        elif len(state.done) + len(state.aimed) == before:
             sys.exit(f"Snakemake failed although nothing was killed: see {log}")
         save_state(folder, state)
     if ended := end_orphans(orphans, ORPHANS):
@@ -162,16 +167,29 @@ def watch(folder: Path, call: Call, state: State) -> int:
         if log.stat().st_size != size:
             size, jobs = log.stat().st_size, len(set(JOB.findall(log.read_text(errors="replace"))))
             begun, since = jobs, since if jobs == begun else now
-        if len(state.done) < len(state.kills):
+        if found := aims.due(state.left, call.jobs(), folder) if state.left else None:
+            aim, job = found
+            what = call.kill(aim[1], random.Random(f"{state.seed} {aim}"), job)
+            state.left.remove(aim)
+            state.aimed.append(aim[1])
+            note_kill(folder, state, aim[1], what, "while it wrote")
+        elif len(state.done) < len(state.kills):
             moment, kind = state.kills[len(state.done)]
             if begun + min((now - since) / (state.unbroken / state.jobs), 1) >= moment:
                 what = call.kill(kind, random.Random(f"{state.seed} {len(state.done)}"))
                 if what:
                     state.done.append(kind)
-                    say(folder, f"{state.elapsed:7.1f} s: killed {KINDS[kind]} ({what})")
-                    save_state(folder, state)
+                    note_kill(folder, state, kind, what)
         time.sleep(TICK)
     return code
+
+
+def note_kill(folder: Path, state: State, kind: str, what: str, when: str = "") -> None:
+    """Say what was killed, and keep it."""
+    state.killed += [what] if kind == "job" else what.split(", ")
+    told = f"({', '.join(filter(None, (what, when)))})"
+    say(folder, f"{state.elapsed:7.1f} s: killed {KINDS[kind]} {told}")
+    save_state(folder, state)
 
 
 def load_state(folder: Path, options: argparse.Namespace) -> State:
@@ -181,7 +199,9 @@ def load_state(folder: Path, options: argparse.Namespace) -> State:
         return State(options.study, options.seed, [])
     state = State(**json.loads(file.read_text()))
     asked = (options.study, options.seed, options.kills)
-    if (state.study, state.seed, len(state.kills)) != asked and state.kills:
+    kills = len(state.kills) + len(state.left) + len(state.aimed)
+    state.left = [tuple(aim) for aim in state.left]  # JSON has lists alone
+    if (state.study, state.seed, kills) != asked and state.kills:
         sys.exit(f"{file}: of another study, seed or number of kills; take another --folder")
     return state
 
@@ -200,17 +220,22 @@ def summary(
     log = (folder / "broken.log").read_text(errors="replace")
     starts = Counter(JOB.findall(log))
     resumed = resumes(study.results(folder / "broken"))
-    kinds = Counter(state.done)
+    kinds = Counter([*state.done, *state.aimed])
     waited = len(set(re.findall(r"waiting: process (\d+) on ", log)))
     taken = log.count("made by the process waited for")
     counts = ", ".join(f"{len(files[suffix])} {suffix}" for suffix in SUFFIXES)
+    broken = str(folder / "broken")
     rows = {
-        "kills": f"{len(state.done)}: " + ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS),
+        "kills": f"{len(state.done) + len(state.aimed)}: "
+        + ", ".join(f"{kinds[kind]} {kind}" for kind in KINDS)
+        + f"; {len(state.aimed)} of them aimed",
+        "by rule": ", ".join(f"{rule} {n}" for rule, n in Counter(state.killed).most_common()),
         "jobs": f"{len(starts)}, started again {sum(starts.values()) - len(starts)} times",
         "trainings": f"resumed {log.count('resumed after epoch')} times, by the cards "
         f"{sum(map(len, resumed))} times in {len(resumed)} runs (what was killed again is not in them)",
         "orphans": f"{waited} waited for, {taken} of them finished the job",
         "wall time": f"unbroken {state.unbroken:.0f} s, broken {state.elapsed:.0f} s",
+        "lost": f"{sum(': only in ' in line and broken not in line for line in found)} files",
         "result": f"identical ({counts} files)" if not found else f"{len(found)} differences",
     }
     lines = [f"{name:<10} {value}" for name, value in rows.items()]

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from frugalvit.checksums import TABLES, check_noted
+from frugalvit.errors import DataError
+
 # What a clock or the machine says, and no two runs have in common; every other column must agree.
 MEASURED = {
     "seconds", "train_seconds", "latency_ms", "latency_p95_ms", "call_ms", "call_p95_ms", "calls",
@@ -33,7 +36,22 @@ def differences(reference: Path, broken: Path) -> list[str]:
             compare = table_differs if suffix == ".csv" else bytes_differ
             if difference := compare(reference / name, broken / name):
                 found.append(f"{name}: {difference}")
+    found += [str(error) for error in map(not_as_noted, tables_of(broken)) if error]
     return found + [f"{name}: left over" for name in left_over(broken)]
+
+
+def tables_of(folder: Path) -> list[Path]:
+    """Tables that jobs wrote."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in TABLES)
+
+
+def not_as_noted(path: Path) -> DataError | None:
+    """What is said of a table that has not the checksum which its job noted."""
+    try:
+        check_noted(path)
+    except DataError as error:
+        return error
+    return None
 
 
 def files_of(folder: Path) -> dict[str, set[str]]:

@@ -21,14 +21,16 @@ KINDS = {
 class Call:
     """Snakemake in a session of its own; ending the block ends it, and jobs that outlived it."""
 
-    def __init__(self, folder: Path, arguments: list[str], log: Path) -> None:
+    def __init__(
+        self, folder: Path, arguments: list[str], log: Path, more: dict[str, str] | None = None
+    ) -> None:
         self.orphans: list[psutil.Process] = []
         self._log = log.open("a")
         self._log.write(f"\n$ snakemake {' '.join(arguments)}\n")
         self._log.flush()
         self.process = subprocess.Popen(
             command(*arguments),
-            cwd=folder, stdout=self._log, stderr=self._log, env=environment(folder),
+            cwd=folder, stdout=self._log, stderr=self._log, env=environment(folder) | (more or {}),
             start_new_session=True,
         )  # fmt: skip
         self._main = psutil.Process(self.process.pid)
@@ -50,13 +52,13 @@ class Call:
         """The processes that run a rule's script."""
         return [each for each in self._started() if _runs_script(each)]
 
-    def kill(self, kind: str, rng: random.Random) -> str:
-        """Kill as `KINDS` says, if that can be done now.
+    def kill(self, kind: str, rng: random.Random, aimed: psutil.Process | None = None) -> str:
+        """Kill as `KINDS` says, if that can be done now; of a kill that is aimed, that job.
 
         Returns:
             What was killed, or an empty string: there is no job to kill.
         """
-        jobs = self.jobs()
+        jobs = [aimed] if aimed else self.jobs()
         running = [script_of(each) for each in jobs]
         if kind == "job":
             if not jobs:
