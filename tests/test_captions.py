@@ -64,7 +64,7 @@ STUDY = {
             "schedule": [{"train": "all", "epochs": 2}],
         },
     },
-    "evaluation": {"probes": ["svc"]},
+    "evaluation": {"abstain": {"risk": 0.05}, "probes": ["svc"]},
 }
 
 

@@ -12,7 +12,8 @@ from frugalvit.data.division import Division, index_of
 from frugalvit.data.sources.listing import listed
 from frugalvit.data.splits import assign
 from frugalvit.errors import ConfigError, DataError, FrugalError
-from frugalvit.methods.early_exit.enough import check_images, minimum_groups
+from frugalvit.evaluation.promises import minimum_groups
+from frugalvit.methods.early_exit.enough import check_images
 from frugalvit.models.architectures import named_architecture
 from frugalvit.models.flops import num_tokens, vit_flops
 from tests.imagefolders import photos
@@ -88,7 +89,12 @@ def test_the_templates_own_advice_works_and_leaves_most_photos_to_train(tmp_path
     division = division_of(study)
     assert 50 <= division.count("calibration") <= 60
     assert division.count("train") >= 0.5 * 0.6 * classes * each
-    check_images("experiments.early_exit", study.experiments["early_exit"].evaluation, {}, division)
+    check_images(
+        "experiments.early_exit",
+        study.experiments["early_exit"].evaluation,
+        {"abstain": None},
+        division,
+    )
     assert any(r < 1 for r in study.experiments["merged"].evaluation["r"])
 
 

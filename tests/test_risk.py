@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from frugalvit.errors import DataError
+from frugalvit.evaluation.promises import minimum_groups, p_value
 from frugalvit.methods.early_exit import risk
 from frugalvit.methods.early_exit.choosing import correctness
 from frugalvit.methods.early_exit.criteria import CRITERIA, first_exits, score_exits
-from frugalvit.methods.early_exit.enough import minimum_groups
-from frugalvit.methods.early_exit.risk import certify, p_value, threshold_grid
+from frugalvit.methods.early_exit.risk import certify, threshold_grid
 from frugalvit.operating_point import NEVER
 
 EPSILON, DELTA, DRAWS = 0.03, 0.1, 200

@@ -110,9 +110,11 @@ rule summarize:
         choices=expand("<results>/grid/{experiment}.json", experiment=STUDY.grids),
         points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.adaptive_runs),
         predictions=expand(
-            "<results>/runs/{run}/predictions.csv", run=job_params.compared_runs(STUDY)
+            "<results>/runs/{run}/predictions.csv", run=job_params.read_predictions_of(STUDY)
         ),
+        index=STORE[0] if STUDY.abstains else [],
     output:
+        **unsure_outputs(),
         summary="<results>/summary.csv",
         points="<results>/operating_points.csv",
         metrics="<results>/metrics.csv",
@@ -124,6 +126,7 @@ rule summarize:
         study=STUDY.name,
         throughput_batch=EVALUATION["throughput_batch"],
         runs=job_params.summarized_runs(STUDY),
+        abstain=job_params.abstaining(STUDY),
         digest=digest("summarize", parts(STUDY.methods, "keys")),
     script:
         "../scripts/summarize.py"

@@ -27,3 +27,11 @@ def splits_of_runs(runs, wildcards):
     """Assignments of images to splits that runs go by, a file a run."""
     found = [STUDY.splits_of(run) for run in named(runs, wildcards)]
     return [f"<results>/{splits}/assignments.csv" for splits in found]
+
+
+def unsure_outputs():
+    """When each run says "unsure", in one table and in the run's folder, where the study asks for it."""
+    if not STUDY.abstains:
+        return {}
+    of_runs = expand("<results>/runs/{run}/abstain.json", run=STUDY.final_runs)
+    return {"abstain": "<results>/abstain.csv", "unsure": of_runs}

@@ -78,6 +78,11 @@ FORMATS: dict[str, Callable[[list[str], list[str]], Writer]] = {
 )
 @POINT
 @click.option(
+    "--abstain",
+    is_flag=True,
+    help="Say 'unsure' below the confidence that keeps the promise of evaluation.abstain.",
+)
+@click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="table", help="Of the output."
 )
 @click.option("--json", "form", flag_value="jsonl", help="The same as --format jsonl.")
@@ -89,6 +94,7 @@ def command(
     images: tuple[Path, ...],
     budget: float | None,
     point: str | None,
+    abstain: bool,
     form: str,
     batch_size: int,
     workers: int | None,
@@ -96,7 +102,8 @@ def command(
 ) -> None:
     """Classify IMAGES, files or folders of them, with the RUN that lies in a folder.
 
-    With the folder of a study, the model of its answer is taken.
+    With the folder of a study, the model of its answer is taken. With --abstain an image of which the
+    run is not sure enough has no class, and 'unsure' is true.
 
     A row an image: its class, the probability, where the method tells it the exit (block) at which the
     image left, the mean depth of its tokens (blocks) or the box of the object (px of the upright
@@ -108,6 +115,7 @@ def command(
       frugalvit predict results/flowers photos/
       frugalvit predict results/flowers/runs/exits-s0 photos/
       frugalvit predict results/flowers/runs/exits-s0 a.jpg --budget 0.6
+      frugalvit predict results/flowers/runs/tuned-s0 photos/ --abstain
       frugalvit predict results/flowers/runs/halting-s0 a.jpg --point 'eps 0.1'
       frugalvit predict results/flowers/runs/tuned-s0 photos/ --format csv > answers.csv
     """
@@ -122,7 +130,7 @@ def command(
 
     files = photo_files(images)
     run, chosen = answer_of(run)
-    predictor = Predictor(run, point or chosen)
+    predictor = Predictor(run, point or chosen, abstain)
     batches = -(-len(files) // batch_size)
     fabric, workers = fabric_on(device, predictor.card["precision"], workers, batches)
     writer = FORMATS[form](predictor.columns, predictor.classes)

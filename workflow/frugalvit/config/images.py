@@ -26,6 +26,7 @@ def asked_of_images(
             "splits": experiment.splits,
             "evaluation": experiment.evaluation,
             "options": {key: options[key] for key in registry.method(experiment.method).options},
+            "abstain": options["abstain"],
         }
         for name, experiment in experiments.items()
     }

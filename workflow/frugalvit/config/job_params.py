@@ -84,6 +84,17 @@ def compared_runs(study: Study) -> list[str]:
     return sorted({run for own, other in pairs if other for run in (own, other)})
 
 
+def read_predictions_of(study: Study) -> list[str]:
+    """Runs whose predictions the summary reads: all that are tested where they may say "unsure"."""
+    return study.final_runs if study.abstains else compared_runs(study)
+
+
+def abstaining(study: Study) -> dict[str, Any]:
+    """What the study asks of models that may say "unsure", and of which runs; empty where nothing."""
+    asked = study.config["evaluation"]["abstain"]
+    return {**asked, "runs": study.final_runs} if asked else {}
+
+
 def point_identity(study: Study, run: str) -> dict[str, Any]:
     """What names the run of an operating point, and how its points are made."""
     experiment = study.experiment_of(run)

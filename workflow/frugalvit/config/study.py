@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass
 from pathlib import Path
 
+from frugalvit.config.abstaining_splits import check_calibration
 from frugalvit.config.bases import (
     NONE,
     check_base,
@@ -129,7 +130,17 @@ class Study:
 
     def tested_splits(self, run: str) -> list[str]:
         """Splits that a run answers; a search run only validation images, for no test may guide it."""
-        return ["valid"] if self.runs[run].point is not None else list(self.method_of(run).splits)
+        if self.runs[run].point is not None:
+            return ["valid"]
+        own = list(self.method_of(run).splits)
+        if self.abstains and "calibration" not in own:
+            own.insert(0, "calibration")
+        return own
+
+    @property
+    def abstains(self) -> bool:
+        """Whether its runs may say "unsure"."""
+        return self.config["evaluation"]["abstain"] is not None
 
     @property
     def used_splits(self) -> list[str]:
@@ -297,6 +308,7 @@ def _loaded(config: dict) -> Study:
                 f"figures.experiments[{index}]: no experiment '{name}'; "
                 f"use one of: {', '.join(experiments)}"
             )
+    check_calibration(config, split_sets, experiments.values())
     asked = asked_of_images(experiments, config["evaluation"])
     check_own_images(next(iter(datasets.values())), split_sets, asked)
     study = Study(

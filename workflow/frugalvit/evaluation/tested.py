@@ -15,6 +15,7 @@ from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric
 from frugalvit.evaluation.confident import confident_mistakes
 from frugalvit.evaluation.predict import logits_of
+from frugalvit.evaluation.promises import CALIBRATION
 from frugalvit.jobs.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,10 @@ class TestedRun:
             tables: predictions of each split.
             metrics: by split.
         """
+        # What calibration images are answered sets thresholds; it is no result.
+        metrics = {split: own for split, own in metrics.items() if split != CALIBRATION}
         for split, measures in metrics.items():
             log.info("%s: accuracy %.4f over %d images", split, measures["accuracy"], measures["n"])
         table = pd.concat(tables)
         thumbnails = confident_mistakes(table, self.store, self.mistakes)
-        return {"predictions": table, "thumbnails": thumbnails, "metrics": dict(metrics)}
+        return {"predictions": table, "thumbnails": thumbnails, "metrics": metrics}

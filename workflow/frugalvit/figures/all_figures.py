@@ -105,4 +105,17 @@ PROBES = Group(
         ),
     ),
 )
-GROUPS = (DATA, EXPERIMENT, SEARCH, COMPARISON, SAVINGS, PROBES)
+# Of a study whose models may say that they are unsure.
+UNSURE = Group(
+    "Comparison",
+    (
+        Figure(
+            "abstain_page",
+            HOME + "abstain_page",
+            ("abstain",),
+            "where models say unsure",
+            page="abstain.html",
+        ),
+    ),
+)
+GROUPS = (DATA, EXPERIMENT, SEARCH, COMPARISON, SAVINGS, PROBES, UNSURE)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from frugalvit.busy import load_text
-from frugalvit.figures import style
+from frugalvit.figures import abstain_page, style
 from frugalvit.figures.about import About
 from frugalvit.figures.looks import OTHER, Looks, read_looks
 from frugalvit.figures.panel import LabelledPanel, tick_percents
@@ -22,7 +22,7 @@ from frugalvit.words import ANSWER, MOST_ACCURATE
 COLUMNS = (
     "experiment", "method", "setting", "value", "name", "seeds", "n_valid", "valid_accuracy", "n",
     "accuracy", "accuracy_sd", "gflops", "latency_ms", "images_per_s", "ranked", "frontier", "meets",
-    "status", "note", "said",
+    "status", "note", "said", "in_use",
 )  # fmt: skip
 NEEDS = {"answer": COLUMNS, "summary": ("device",), "costs": ("model",)}
 WIDTH, HEIGHT, LEFT, FOOT = 190.0, 92.0, 12.0, 11.0  # mm
@@ -55,7 +55,16 @@ def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
         target=about.options["answer"],
         looks=read_looks(about.options["methods"]),
         busy=load_text(list(given["costs"].get("busy_cores", pd.Series(dtype=float)))),
+        unsure=_unsure(given["answer"], given["summary"], about.options["abstain"]),
     )
+
+
+def _unsure(table: pd.DataFrame, summary: pd.DataFrame, asked: Mapping[str, float] | None) -> str:
+    """What the answer does where it may say "unsure"; empty where the study asks for nothing."""
+    first = table[table["status"] == ANSWER]
+    if asked is None or first.empty:
+        return ""
+    return abstain_page.line_of(first.iloc[0].to_dict(), summary, asked)
 
 
 def draw(
@@ -66,6 +75,7 @@ def draw(
     target: Mapping[str, float],
     looks: Looks,
     busy: str = "",
+    unsure: str = "",
 ) -> str:
     """A whole page: the answer in words, a figure, and a table of the models worth a look.
 
@@ -76,10 +86,14 @@ def draw(
         target: the one key of `answer` and its value.
         looks: of methods.
         busy: what to say of times that were measured beside other work.
+        unsure: what the answer does where it may say so.
     """
     said = str(table["said"].dropna().iloc[0]).split("\n") if table["said"].notna().any() else [""]
     text = "".join(f"<p class='answer'>{escape(line)}</p>" for line in said[:1])
     text += "".join(f"<p>{escape(line)}</p>" for line in said[1:] if line)
+    if unsure:
+        more = " <a href='abstain.html'>All models.</a>"
+        text += f"<p>{escape(unsure)}{more}</p>"
     warned = f"<p class='busy'>{escape(busy)}</p>" if busy else ""
     first = table[table["status"] == ANSWER]
     use = ""

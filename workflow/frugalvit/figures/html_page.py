@@ -14,6 +14,8 @@ th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid #444;
 th:first-child, td:first-child { text-align: left; white-space: normal; }
 tr.published td { color: #666; font-style: italic; }
 td.most { font-weight: 700; background: #eef4fa; }
+div.wide { overflow-x: auto; }
+div.wide th:first-child, div.wide td:first-child { position: sticky; left: 0; background: white; }
 td small { display: block; color: #666; font-weight: 400; font-style: normal; }
 """
 
@@ -22,6 +24,7 @@ def html_head(title: str) -> str:
     """The start of a page, down to its heading."""
     return (
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{escape(title)}</title>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<style>{STYLE}</style><h1>{escape(title)}</h1>"
     )
 
@@ -33,6 +36,11 @@ def table(title: str, headings: Iterable[str], rows: Iterable[str]) -> str:
         f"<h2>{escape(title)}</h2><table><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
+
+
+def scrolled(content: str) -> str:
+    """What may be wider than a phone, and then scrolls by itself."""
+    return f"<div class='wide'>{content}</div>"
 
 
 def row(cells: Iterable[str], published: bool = False) -> str:

@@ -18,6 +18,7 @@ from frugalvit.figures.all_figures import (
     PROBES,
     SAVINGS,
     SEARCH,
+    UNSURE,
     Group,
 )
 from frugalvit.figures.figure import Figure
@@ -206,7 +207,8 @@ def _of_study(study: Study) -> Job:
         if one.page
     }
     probed = _in(PROBES) if study.config["evaluation"]["probes"] else {}
-    figures = _in(COMPARISON) | (_in(SAVINGS) if among else {}) | probed | pages
+    unsure = _in(UNSURE) if study.abstains else {}
+    figures = _in(COMPARISON) | (_in(SAVINGS) if among else {}) | probed | unsure | pages
     return Job(
         "plot_comparison",
         figures,
@@ -217,6 +219,7 @@ def _of_study(study: Study) -> Job:
             "experiments": list(study.shown),
             "compared": among,
             "answer": study.config["answer"],
+            "abstain": study.config["evaluation"]["abstain"],
             "published": study.config["figures"]["published"],
             "listed": {page.name: _listed(study, page) for page in pages},
             "throughput_batch": study.config["evaluation"]["throughput_batch"],

@@ -7,6 +7,8 @@ import pandas as pd
 
 from frugalvit.data.division import Division
 from frugalvit.data.splits import require_classes
+from frugalvit.errors import DataError
+from frugalvit.evaluation.promises import CALIBRATION, too_few
 from frugalvit.methods import registry
 
 
@@ -21,7 +23,7 @@ def check_images(
         index: as `Division` reads it.
         split_sets: folder of splits -> section that divides.
         experiments: name -> `method`, `splits` (the folder), `evaluation` and `options`, as
-            `Method.check_images` takes them.
+            `Method.check_images` takes them, and the study's `abstain`.
 
     Raises:
         ConfigError, DataError: one line that names the key, and a setting that works with these
@@ -35,6 +37,11 @@ def check_images(
         divisions[folder] = Division(index, split_sets[folder], key)
         divisions[folder].assignments  # noqa: B018 - whether they can be divided at all
     for name, asked in experiments.items():
-        check = registry.method(asked["method"]).check_images
+        method = registry.method(asked["method"])
         at, division = f"experiments.{name}", divisions[asked["splits"]]
-        check(at, asked["evaluation"], asked["options"], division)
+        method.check_images(at, asked["evaluation"], asked["options"], division)
+        # A method that has a use for calibration images of its own keeps some apart, and checks these.
+        if not asked["abstain"] or CALIBRATION in method.splits:
+            continue
+        if told := too_few(division.groups(CALIBRATION), asked["abstain"]):
+            raise DataError(told)

@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from frugalvit.checksums import check_noted
+from frugalvit.checksums import WEIGHTS_KEY, check_noted
 from frugalvit.data.arrays import Square
 from frugalvit.data.photos import PhotoBatch, Photos
 from frugalvit.devices.fabric import Fabric
 from frugalvit.errors import ConfigError, DataError, sized_by
+from frugalvit.evaluation.abstaining import SURE
 from frugalvit.files import read_csv, read_json
 from frugalvit.methods import registry
 from frugalvit.methods.method import Answered, Answering
 from frugalvit.methods.trained import load_run
-from frugalvit.operating_point import Point, point_of, points_of
+from frugalvit.operating_point import NEVER, Point, point_of, points_of
 
 EDGES = ("x0", "y0", "x1", "y1")
 POINTS = "operating_points.csv"
@@ -110,23 +111,49 @@ def find_point(folder: Path, method: str, name: str | None) -> Point | None:
     return points[name]
 
 
+def surest(folder: Path, card: dict[str, Any], point: Point | None) -> float:
+    """The confidence from which a run answers, as the workflow shows on calibration images.
+
+    Raises:
+        ConfigError: it was shown at another operating point.
+        DataError: nothing was shown of these weights.
+    """
+    if not (folder / SURE).is_file():
+        raise DataError(
+            f"{folder}: no {SURE}; set evaluation.abstain in the study and let the workflow make it"
+        )
+    told = read_json(folder / SURE)
+    if told.get(WEIGHTS_KEY) != card.get(WEIGHTS_KEY):
+        raise DataError(f"{folder / SURE}: is of other weights; let the workflow make it anew")
+    name = point.name if point else None
+    if told["point"] != name:
+        raise ConfigError(
+            f"{folder}: says when it is unsure at its chosen point, {told['point']}, not at {name}; "
+            f"write --point '{told['point']}', or leave --abstain out"
+        )
+    return NEVER if told["threshold"] is None else float(told["threshold"])
+
+
 class Predictor:
     """A run at one operating point.
 
     Args:
         folder: of the run.
         point: name of the operating point; the chosen one where None.
+        abstain: whether it says "unsure" where its confidence is below the run's threshold: the
+            class is then empty, and the column `unsure` true.
 
     Raises:
-        ConfigError: there is no such point.
+        ConfigError: there is no such point, or no threshold for it.
         DataError: the folder is no run's, or an earlier version made it.
         WeightsError: the weights are not those of the card.
     """
 
-    def __init__(self, folder: Path, point: str | None = None):
+    def __init__(self, folder: Path, point: str | None = None, abstain: bool = False):
         self.card = read_card(folder)
         method = self.card["method"]
         self.point = find_point(folder, method, point)
+        self.threshold = surest(folder, self.card, self.point) if abstain else None
         try:
             model = load_run(folder)[0].eval()
             self._answering = Answering(model, _logits)
@@ -146,7 +173,9 @@ class Predictor:
     def columns(self) -> list[str]:
         """What a row tells of a photo."""
         boxes = EDGES if self._answering.boxed else ()
-        return ["file", "class", "probability", *self._answering.columns, *boxes, "ms"]
+        unsure = () if self.threshold is None else ("unsure",)
+        own = self._answering.columns
+        return ["file", "class", "probability", *unsure, *own, *boxes, "ms"]
 
     def answer(self, fabric: Fabric, images: Tensor) -> Answered:
         """What the model says of normalised images `[batch, 3, image_size, image_size]`."""
@@ -184,6 +213,9 @@ class Predictor:
         for place, (label, probability) in enumerate(zip(labels.tolist(), probabilities.tolist())):
             row: dict[str, Any] = {"file": batch.files[place], "class": self.classes[label]}
             row["probability"] = round(probability, 6)
+            if self.threshold is not None:
+                row["unsure"] = row["probability"] < self.threshold
+                row["class"] = "" if row["unsure"] else row["class"]
             row |= {name: values[place] for name, values in answered.columns.items()}
             if answered.boxes is not None:
                 box = batch.parts[place].box(answered.boxes[place].clamp(0, 1).tolist())

@@ -1,22 +1,19 @@
 """How many calibration images thresholds and promises need; no torch, so that it is asked early."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frugalvit.errors import DataError
+from frugalvit.evaluation.promises import minimum_groups, too_few, unit_numbers
 
 if TYPE_CHECKING:
     from frugalvit.data.division import Division
 
 MINIMUM_IMAGES = 50
 MINIMUM_FITTING = 20  # of them, to fit one number an exit
-# Bets, as shares of the largest that cannot lose more than everything. The whole needs the fewest
-# images where exits do no harm at all; the smaller ones survive the harms that epsilon allows.
-STAKES = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 MOST_TAKEN = (
     0.6  # of the images that also train or validate, where we say how many should calibrate
 )
@@ -35,12 +32,6 @@ class TooFewImages(DataError):
     def __init__(self, problem: str, remedy: str = _MORE):
         super().__init__(f"{problem}; {remedy}")
         self.problem, self.remedy = problem, remedy
-
-
-def unit_numbers(groups: Sequence[str]) -> list[int]:
-    """The unit of each image: images of one group share a unit, an image without one is its own."""
-    seen: dict[str | int, int] = {}
-    return [seen.setdefault(group or position, len(seen)) for position, group in enumerate(groups)]
 
 
 def split_calibration(
@@ -86,14 +77,28 @@ def split_calibration(
     return np.flatnonzero(~certifies).tolist(), np.flatnonzero(certifies).tolist()
 
 
-def minimum_groups(epsilon: float, delta: float) -> int:
-    """Fewest groups that show `epsilon` at `delta` when not one of them loses anything."""
+def kept_apart(
+    groups: Sequence[str], how: dict[str, Any], abstain: dict[str, float] | None
+) -> tuple[list[int], list[int]]:
+    """Divide calibration images: some make temperatures and thresholds, the others when to abstain.
 
-    growth = 1 + STAKES * epsilon / (1 - epsilon)
-    enough = math.ceil(math.log(len(STAKES) / delta) / math.log(growth.max()))  # by one gambler
-    return bisect_left(
-        range(enough), 1 / delta, lo=1, key=lambda n: float(np.mean(growth**n)) * (1 + 1e-12)
-    )
+    Groups stay whole.
+
+    Args:
+        groups: the group of each image; empty for an image on its own.
+        how: the experiment's `evaluation`.
+        abstain: what the study asks, `risk` and `delta`; where None, none are kept apart.
+
+    Returns:
+        Ascending positions of the images of either part.
+    """
+    if abstain is None:
+        return list(range(len(groups))), []
+    units = np.array(unit_numbers(groups), dtype=int)
+    count = int(units.max(initial=-1)) + 1
+    order = np.random.default_rng(how["calibration"]["seed"]).permutation(count)
+    apart = np.isin(units, order[: round(how["calibration"]["abstain"] * count)])
+    return np.flatnonzero(~apart).tolist(), np.flatnonzero(apart).tolist()
 
 
 def check_epsilon(groups: Sequence[str], epsilon: float, delta: float, key: str) -> str:
@@ -134,17 +139,29 @@ def risk_key(at: str, index: int) -> str:
     return f"{at}.targets.risk[{index}].epsilon"
 
 
-def check_targets(at: str, how: dict[str, Any], groups: Sequence[str]) -> None:
+def check_targets(
+    at: str,
+    how: dict[str, Any],
+    groups: Sequence[str],
+    abstain: dict[str, float] | None = None,
+) -> None:
     """Refuse targets that these calibration images could never show.
 
     Args:
         at: key of the experiment.
         how: its `evaluation`.
         groups: of the calibration images, as `split_calibration` takes them.
+        abstain: what the study's `evaluation.abstain` asks.
 
     Raises:
         TooFewImages: too few of them, or too small an epsilon.
     """
+    making, apart = kept_apart(groups, how, abstain)
+    if abstain and (told := too_few([groups[place] for place in apart], abstain)):
+        problem, remedy = told.split("; ", 1)
+        where = f"write {at}.calibration.abstain larger, {remedy}"
+        raise TooFewImages(f"{problem} ({at} keeps them apart)", where)
+    groups = [groups[place] for place in making]
     _, certifying = split_calibration(groups, certify_share(how), how["calibration"]["seed"])
     kept = [groups[place] for place in certifying]
     for index, target in enumerate(how["targets"]["risk"]):
@@ -157,20 +174,32 @@ def check_images(at: str, how: dict[str, Any], options: dict[str, Any], images: 
     Raises:
         TooFewImages: the remedy names a setting that works with these images, tried here.
     """
+    abstain = options.get("abstain")
     try:
-        check_targets(at, how, images.groups("calibration"))
+        check_targets(at, how, images.groups("calibration"), abstain)
     except TooFewImages as error:
-        ways = list(_ways(at, how, error, images))
+        ways = list(_ways(at, how, error, images, abstain))
         nothing = f"add images, or leave {at} out"
         raise TooFewImages(error.problem, ", or ".join(ways) or nothing) from None
 
 
-def _ways(at: str, how: dict[str, Any], error: TooFewImages, images: "Division") -> Iterator[str]:
+def _ways(
+    at: str,
+    how: dict[str, Any],
+    error: TooFewImages,
+    images: "Division",
+    abstain: dict[str, float] | None,
+) -> Iterator[str]:
     """Settings that work with these images: less asked, other shares of them, more of them."""
-    if error.remedy.startswith("write"):
+    if error.remedy.startswith("write epsilon"):
         yield error.remedy
-    if share := _other_share(at, how, images.groups("calibration")):
+    groups = images.groups("calibration")
+    if share := _other_share(at, how, groups, abstain, "certify"):
         yield f"write {at}.calibration.certify: {share:g}"
+    if abstain and (share := _other_share(at, how, groups, abstain, "abstain")):
+        yield f"write {at}.calibration.abstain: {share:g}"
+    if abstain and (risk := _other_risk(at, how, groups, abstain)):
+        yield f"write evaluation.abstain.risk: {risk:g}"
     own = images.splits["calibration"]["from"]
     calibrations = [
         {"calibration": {"from": name, "fraction": share}}
@@ -180,7 +209,7 @@ def _ways(at: str, how: dict[str, Any], error: TooFewImages, images: "Division")
     ]
 
     def enough(other: "Division") -> None:
-        check_targets(at, how, other.groups("calibration"))
+        check_targets(at, how, other.groups("calibration"), abstain)
 
     if found := images.first_that(calibrations, enough):
         taken = found["calibration"]
@@ -188,14 +217,36 @@ def _ways(at: str, how: dict[str, Any], error: TooFewImages, images: "Division")
         yield f"write {images.key}.calibration: {words}"
 
 
-def _other_share(at: str, how: dict[str, Any], groups: Sequence[str]) -> float | None:
-    """The share of calibration images nearest to the one asked for that certifies all promises."""
+def _other_share(
+    at: str,
+    how: dict[str, Any],
+    groups: Sequence[str],
+    abstain: dict[str, float] | None,
+    key: str,
+) -> float | None:
+    """The share of calibration images nearest to the one asked for that shows all promises.
+
+    `key` is which of the two shares.
+    """
     asked = how["calibration"]
-    for share in sorted(_SHARES, key=lambda share: abs(share - asked["certify"])):
-        changed = how | {"calibration": asked | {"certify": share}}
+    for share in sorted(_SHARES, key=lambda share: abs(share - asked[key])):
+        changed = how | {"calibration": asked | {key: share}}
         try:
-            check_targets(at, changed, groups)
+            check_targets(at, changed, groups, abstain)
         except TooFewImages:
             continue
-        return share if certify_share(how) else None
+        return share if key == "abstain" or certify_share(how) else None
+    return None
+
+
+def _other_risk(
+    at: str, how: dict[str, Any], groups: Sequence[str], abstain: dict[str, float]
+) -> float | None:
+    """The least larger risk of answers, in whole points, that these images could show."""
+    for points in range(math.ceil(100 * abstain["risk"]), 100):
+        try:
+            check_targets(at, how, groups, abstain | {"risk": points / 100})
+        except TooFewImages:
+            continue
+        return points / 100
     return None

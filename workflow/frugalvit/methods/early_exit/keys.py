@@ -132,6 +132,7 @@ METHOD = Method(
     measured=("calibration",),
     splits=("calibration", "valid", "test"),
     figures=FIGURES,
+    options=("abstain",),
     figure_options=figure_options,
     targets=("full", *TARGETS),
 )

@@ -11,15 +11,15 @@ group (drawings of one scan, say) are not independent: a group counts once, with
 Calibration and later groups are taken to be drawn alike.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from frugalvit.evaluation.promises import p_value, unit_numbers
 from frugalvit.methods.early_exit.criteria import LEAST_PATIENCE, first_exits
-from frugalvit.methods.early_exit.enough import STAKES, check_epsilon, unit_numbers
+from frugalvit.methods.early_exit.enough import check_epsilon
 from frugalvit.operating_point import NEVER
 
 GRID_STEPS = 200
@@ -54,27 +54,6 @@ def threshold_grid(criterion: str, exits: int) -> list[float]:
         return [float(count) for count in range(exits - 1, LEAST_PATIENCE - 1, -1)]
     logits = np.linspace(SUREST, LEAST_SURE, GRID_STEPS)
     return [*(1 / (1 + np.exp(-logits))).tolist(), 0.0]
-
-
-def p_value(losses: np.ndarray, epsilon: float) -> float:
-    """Evidence against "the expected loss exceeds `epsilon`", from losses in [-1, 1].
-
-    Betting (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by
-    betting"): a gambler who stakes the share `stake / (1 - epsilon)` on each loss staying under
-    epsilon holds the capital `prod(1 + stake / (1 - epsilon) * (epsilon - loss))`. If the expected
-    loss is epsilon or more, this is a non-negative supermartingale from 1, and so is the mean of
-    several such gamblers: by Ville's inequality it ever exceeds 1 / p with probability at most p.
-
-    Args:
-        losses: `[groups]`, in an order that does not depend on them.
-        epsilon: in (0, 1).
-    """
-    with np.errstate(divide="ignore"):
-        gains = np.log1p(
-            np.maximum(STAKES[:, None] / (1 - epsilon) * (epsilon - losses[None]), -1.0)
-        )
-    capital = np.logaddexp.reduce(gains.cumsum(axis=1), axis=0) - math.log(len(STAKES))
-    return min(1.0, math.exp(-max(0.0, capital.max(initial=0.0))))
 
 
 def certify(

@@ -19,6 +19,7 @@ from frugalvit.methods.early_exit.criteria import (
     log_probabilities,
     score_exits,
 )
+from frugalvit.methods.early_exit.enough import kept_apart
 from frugalvit.methods.early_exit.exit_flops import exit_flops
 from frugalvit.methods.early_exit.targets import calibrate
 from frugalvit.models.flops import vit_flops
@@ -36,18 +37,24 @@ def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
     """Thresholds from calibration images, then every split; see `methods.method.TablesPart`."""
     splits = {split: run.logits(split) for split in run.splits}
     costs = costs_of(run.card)
-    groups = run.store.groups(run.ids("calibration"))
-    found = calibrate(run.experiment, how, *splits["calibration"], groups, costs)
+    ids = run.ids("calibration")
+    groups = run.store.groups(ids)
+    making, apart = kept_apart(groups, how, run.options.get("abstain"))
+    logits, labels = splits["calibration"]
+    own = [groups[place] for place in making]
+    found = calibrate(run.experiment, how, logits[making], labels[making], own, costs)
     point = found.deployed
     log.info("in use: %s by %s", point.name, point.model)
     for each in found.points:
         if each.note:
             log.info("%s: %s", each.name, each.note)
     tables, metrics = [], {}
-    for split in ("valid", "test"):
-        logits, labels = splits[split]
+    answered = {split: (run.ids(split), *splits[split]) for split in ("valid", "test")}
+    if apart:
+        answered["calibration"] = ([ids[place] for place in apart], logits[apart], labels[apart])
+    for split, (shown, logits, labels) in answered.items():
         left, answers = decide(logits, found.temperatures, *point.rule)
-        table = predictions(run.ids(split), split, answers, labels)
+        table = predictions(shown, split, answers, labels)
         tables.append(table.assign(exit=[costs.blocks[place] for place in left.tolist()]))
         metrics[split] = classification_metrics(answers, labels)
     return run.answered(tables, metrics) | {
@@ -57,7 +64,7 @@ def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
         "calibration": {
             "exits": costs.blocks,
             "temperatures": found.temperatures.tolist(),
-            "n": {"fitted": found.fitted, "certified": found.certified},
+            "n": {"fitted": found.fitted, "certified": found.certified, "apart": len(apart)},
         },
     }
 
