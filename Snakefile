@@ -120,4 +120,5 @@ else:
     include: "workflow/rules/train.smk"
     include: "workflow/rules/evaluated.smk"
     include: "workflow/rules/evaluate.smk"
+    include: "workflow/rules/answer.smk"
     include: "workflow/rules/measure.smk"

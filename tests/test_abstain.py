@@ -305,7 +305,9 @@ def test_the_workflow_says_of_every_run_when_it_is_unsure(unsure):
     assert all(name in page for name in ("frozen", "early", "at most 95 % of its answers"))
     first = (unsure / "answer.html").read_text()
     assert "unsure" in first
-    assert "href='abstain.html'" in first
+    for name in ("abstain.html", "comparisons.html", "model_card.html"):
+        assert f"href='{name}'" in first
+    assert (unsure / "model_card.html").is_file() and (unsure / "comparisons.csv").is_file()
 
 
 @pytest.fixture(scope="module")

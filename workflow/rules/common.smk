@@ -22,6 +22,7 @@ PRETRAINED = [
 IMAGES_CHECKED = "<results>/base/images_checked.json"
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
 EVALUATION = STUDY.config["evaluation"]
+ANSWERING = job_params.answering(STUDY)
 # What a measurement depends on.
 MEASURED = {
     key: EVALUATION[key] for key in ("throughput_batch", "measure_seconds", "measure_images")

@@ -3,7 +3,6 @@
 
 localrules:
     summarize,
-    answer,
 
 
 # A rule a method: what its evaluation writes is its own. One job evaluates one run, or where
@@ -130,27 +129,3 @@ rule summarize:
         digest=digest("summarize", parts(STUDY.methods, "keys")),
     script:
         "../scripts/summarize.py"
-
-
-# Which model to take: chosen on validation images, told on test images.
-rule answer:
-    input:
-        summary="<results>/summary.csv",
-        points="<results>/operating_points.csv",
-        predictions=expand("<results>/runs/{run}/predictions.csv", run=STUDY.final_runs),
-        costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.final_runs),
-    output:
-        table="<results>/answer.csv",
-        record="<results>/answer.json",
-    log:
-        "<logs>/answer.log",
-    conda:
-        PLOT_ENV
-    params:
-        study=STUDY.name,
-        target=STUDY.config["answer"],
-        compared=job_params.answering(STUDY),
-        throughput_batch=EVALUATION["throughput_batch"],
-        digest=digest("answer"),
-    script:
-        "../scripts/answer.py"

@@ -142,6 +142,7 @@ def answering(study: Study) -> dict[str, Any]:
     splits = max(counts, key=lambda name: (counts[name], name == "splits"))
     own = [one for one in study.experiments.values() if one.splits == splits]
     return {
+        "splits": splits,
         "runs": {one.name: one.final_runs for one in own},
         "masked": {name: list(registry.method(name).masked) for name in study.methods},
     }

@@ -70,6 +70,13 @@ COMPARISON = Group(
             "which model to take",
             page="answer.html",
         ),
+        Figure(
+            "comparisons_page",
+            HOME + "comparisons_page",
+            ("comparisons",),
+            "who is better, image by image",
+            page="comparisons.html",
+        ),
         Figure("schedules", HOME + "schedules", ("summary",), "experiments compared"),
         Figure(
             "results_table",

@@ -103,7 +103,8 @@ def draw(
         point = "" if first["setting"].isna().all() else f" --point '{points_of(first)[0].name}'"
         use = (
             "<p>Classify photos with it: "
-            f"<code>.venv/bin/frugalvit predict {escape(run + point)} photos/</code></p>"
+            f"<code>.venv/bin/frugalvit predict {escape(run + point)} photos/</code> "
+            "<a href='model_card.html'>Its model card</a> says what it is made of, and its limits.</p>"
         )
     n, valid = int(table["n"].iloc[0]), int(table["n_valid"].iloc[0])
     drawn = picture(table, target, looks)
@@ -122,7 +123,8 @@ def draw(
         f"{drawn}{explained}{use}"
         f"<p>Chosen on {valid:,} validation images; accuracies are of {n:,} test images, mean over "
         f"seeds. {times}More stands in <a href='report.html'>report.html</a>, every experiment in "
-        "<a href='summary.html'>summary.html</a>.</p>"
+        "<a href='summary.html'>summary.html</a>, and who is better, image by image, in "
+        "<a href='comparisons.html'>comparisons.html</a>.</p>"
         f"<h2 style='font-size:16px'>The models that no other beats in both, and those named above</h2>"
         f"<div class='wide'>{listed(table)}</div></html>\n"
     )

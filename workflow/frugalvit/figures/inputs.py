@@ -37,6 +37,7 @@ TABLES = {
     "grid": Table("grid/{experiment}.csv"),
     "summary": Table("summary.csv"),
     "answer": Table("answer.csv"),
+    "comparisons": Table("comparisons.csv", may_be_empty=True),
     "abstain": Table("abstain.csv"),
     "devices": Table("summary.csv", ancient=True),  # of which only the device is read
     "metrics": Table("metrics.csv"),
