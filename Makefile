@@ -15,7 +15,7 @@ SNAKEMAKE = $(VENV)/bin/snakemake --cores $(CORES) --resources gpu=$(GPUS) --rer
 READABLE = $(VENV)/bin/python -m frugalvit.config.reading $(CONFIG)
 STUDY = $(shell sed -n 's/^study: *\([a-z0-9_]*\).*/\1/p' $(CONFIG))
 
-.PHONY: run study estimate report figures environment test test-kernels test-slow test-slurm chaos fuzz sweep-weights lint bench flowers-subset digits-base config-docs readme lock clean
+.PHONY: run study estimate report figures keep environment test test-kernels test-slow test-slurm chaos fuzz sweep-weights lint bench flowers-subset digits-base config-docs readme lock clean
 
 run: study
 
@@ -39,9 +39,18 @@ report: $(VENV)/.run
 	@echo; echo "Answer: $(CURDIR)/results/$(STUDY)/answer.html"
 	@echo "Report: $(CURDIR)/results/$(STUDY)/report.html"
 
+# REFERENCE=digits draws from results/reference/digits, and trains nothing.
 figures: $(VENV)/.run
+ifdef REFERENCE
+	$(VENV)/bin/frugalvit redraw $(REFERENCE)
+else
 	@$(READABLE)
 	$(SNAKEMAKE) -- figures
+endif
+
+# The finished study's tables and cards, into results/reference, for the repository.
+keep: $(VENV)/.run
+	$(VENV)/bin/frugalvit keep $(CONFIG)
 
 # --- environments: everything pinned by hash ---
 environment: $(VENV)/.run
@@ -141,10 +150,10 @@ lock: $(VENV)/.run
 	    --no-emit-index-url --no-emit-find-links -o envs/$${set%%:*}.lock; \
 	done
 
-# README's picture and table of results, from the CSV files of a finished embedded study.
+# README's picture and table of results, from what `make keep` kept of the embedded study.
 readme: $(VENV)/.run
-	$(VENV)/bin/python -m frugalvit.figures.readme config/config.yaml results/digits \
+	$(VENV)/bin/python -m frugalvit.figures.readme results/reference/digits \
 	  README.md docs/pictures/digits.svg
 
 clean:
-	rm -rf $(filter-out results/README.md,$(wildcard results/*)) logs .snakemake
+	rm -rf $(filter-out results/README.md results/reference,$(wildcard results/*)) logs .snakemake

@@ -1,4 +1,4 @@
-"""README and docs: links lead somewhere; README's table and picture come from a study's CSVs."""
+"""README and docs: links lead somewhere; README's table and picture come from kept results."""
 
 import re
 import tomllib
@@ -12,6 +12,7 @@ import yaml
 from frugalvit.config.reading import read_yaml
 from frugalvit.errors import DataError
 from frugalvit.figures import readme, style
+from frugalvit.files import write_json
 from tests import token_tables as made
 from tests.workflows import ROOT
 
@@ -149,7 +150,8 @@ def finished(tmp_path):
     study["experiments"] = {
         name: {"method": "fine_tune"} | one for name, one in EXPERIMENTS.items()
     }
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    write_json(folder / "card.json", {"files_sha256": {}})
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- results: made_up -->\nold\n<!-- end of results -->\nafter\n")
     return tmp_path
@@ -163,7 +165,7 @@ def rows_of(page: str) -> dict[str, list[str]]:
 
 def make(folder: Path, picture: str = "made_up.svg") -> str:
     page = folder / "README.md"
-    readme.write(folder / "study.yaml", folder / "results", page, folder / picture)
+    readme.write(folder / "results", page, folder / picture)
     return page.read_text()
 
 
@@ -200,6 +202,18 @@ def test_the_picture_is_the_same_each_time(finished):
     make(finished)
     assert (finished / "made_up.svg").read_bytes() == first
     assert len(first) < 200_000
+
+
+def test_the_readme_is_that_of_the_results_kept(tmp_path):
+    """`make readme` changes nothing: table to the letter, the picture's words too."""
+    page, picture = tmp_path / "README.md", tmp_path / "digits.svg"
+    page.write_text((ROOT / "README.md").read_text())
+    readme.write(ROOT / "results" / "reference" / "digits", page, picture)
+    assert page.read_text() == (ROOT / "README.md").read_text()
+    words = re.compile("<!-- (.+?) -->")  # beside the outlines of each text
+    shipped = words.findall((ROOT / "docs" / "pictures" / "digits.svg").read_text())
+    assert len(shipped) > 20
+    assert words.findall(picture.read_text()) == shipped
 
 
 def test_a_page_without_the_studys_block_is_a_mistake_of_one_line(finished):

@@ -21,6 +21,8 @@ COMMANDS = {
     "predict": "predict_photos",
     "evaluate": "evaluate_run",
     "show": "show_images",
+    "keep": "keep_study",
+    "redraw": "redraw_study",
 }
 WRONG, BUG, STOPPED = 2, 3, 130
 

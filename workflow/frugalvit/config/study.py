@@ -30,6 +30,7 @@ from frugalvit.methods import registry
 from frugalvit.methods.method import Method
 from frugalvit.models.weights.beside import files_beside
 
+REFERENCE = "reference"  # folder under results/ of what is kept, and so no study's name
 PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
 
 
@@ -278,6 +279,10 @@ def _loaded(config: dict) -> Study:
     config = validate(spread_out(copy.deepcopy(config)))
     check_runs(config)
     require_one(config)
+    if config["study"] == REFERENCE:
+        raise ConfigError(
+            f"study: results/{REFERENCE} holds the results that are kept; choose another name"
+        )
     for part, key in ((config["dataset"], "path"), (config["base"], "file")):
         if part[key] and part[key].startswith("~"):
             part[key] = at_home(part[key])

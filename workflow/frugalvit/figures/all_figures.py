@@ -84,6 +84,7 @@ COMPARISON = Group(
             ("summary", "all_points", "predictions", "costs"),
             "results as a table",
             page="summary.html",
+            spared=("predictions",),
         ),
     ),
 )

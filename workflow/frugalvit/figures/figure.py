@@ -12,6 +12,7 @@ class Figure:
         module: dotted; has `NEEDS` and `plot(given, about)`, see `figures.plotting`.
         needs: names of the tables that it reads, of `figures.inputs` or of its method's own.
         label: in the report; the name in words where empty.
+        spared: those of its tables that it can be drawn without, where they were not kept.
         page: file under the study's results, where it is an HTML page and no picture.
     """
 
@@ -20,6 +21,7 @@ class Figure:
     needs: tuple[str, ...]
     label: str = ""
     page: str = ""
+    spared: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:

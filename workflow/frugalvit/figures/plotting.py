@@ -54,11 +54,12 @@ def draw(
 
 
 def read(modules: Iterable[Any], files: Files) -> dict[str, pd.DataFrame]:
-    """Each table that the modules need, with every column that any of them reads."""
+    """Each table that the modules need and that is there, with every column that any of them reads."""
     columns: dict[str, dict[str, None]] = {}
     for module in modules:
         for table, names in module.NEEDS.items():
-            columns.setdefault(table, {}).update(dict.fromkeys(names))
+            if table in files:
+                columns.setdefault(table, {}).update(dict.fromkeys(names))
     found = {}
     for name, wanted in columns.items():
         table, paths = TABLES.get(name) or of_method(""), _listed(files[name])

@@ -1,4 +1,4 @@
-"""README's picture and table of results, made from a study's CSV files: `make readme`."""
+"""README's picture and table of results, made from what is kept of a study: `make readme`."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ from frugalvit.config.experiments import Experiment
 from frugalvit.config.reading import read_yaml
 from frugalvit.config.study import Study, load_study
 from frugalvit.errors import ConfigError, DataError, FrugalError
-from frugalvit.figures import comparison, overview, shown, style, tables
+from frugalvit.figures import comparison, kept, overview, shown, style, tables
 from frugalvit.figures.comparison import MASKED, PLAIN, SHALLOWER
 from frugalvit.figures.looks import read_looks
 from frugalvit.figures.ranking import with_fewer_seeds
@@ -202,16 +202,19 @@ def with_table(text: str, study: str, table: str) -> str:
     )
 
 
-def write(config: Path, folder: Path, page: Path, picture: Path) -> None:
+def write(folder: Path, page: Path, picture: Path) -> None:
     """Draw the picture of a study's results, and put their table into a page.
 
     Args:
-        config: the study's file.
-        folder: its results.
+        folder: what is kept of the study, `figures.kept`.
         page: the README.
         picture: file to draw to; its suffix names the format.
+
+    Raises:
+        DataError: nothing is kept there, it was changed, or the page has no block for the table.
     """
-    results = read_results(load_study(read_yaml(config)), folder)
+    kept.check(folder)
+    results = read_results(load_study(read_yaml(folder / kept.STUDY)), folder)
     seeds = tables.seeds_text(results.study.config["seeds"])
     drawn = overview.draw(
         results.series,
@@ -228,6 +231,6 @@ def write(config: Path, folder: Path, page: Path, picture: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        write(*map(Path, sys.argv[1:5]))
+        write(*map(Path, sys.argv[1:4]))
     except FrugalError as error:
         sys.exit(f"error: {error}")

@@ -86,8 +86,8 @@ tr.fewer td { color: #666; }
 def plot(given: Mapping[str, pd.DataFrame], about: About) -> str:
     """See `figures.plotting`."""
     shown = about.options["experiments"]
-    costs = given["costs"]
-    return draw(given["summary"], shown, given["all_points"], given["predictions"], costs)
+    points, costs = given["all_points"], given["costs"]
+    return draw(given["summary"], shown, points, given.get("predictions"), costs)
 
 
 def draw(
