@@ -24,6 +24,7 @@ from frugalvit.models.heads import (
     second_half,
 )
 from frugalvit.training import features
+from frugalvit.training.compiling import compiled_where_possible
 from frugalvit.training.freezing import apply_freeze, parameter_groups
 from frugalvit.training.parallel import Share
 from frugalvit.training.prefix import blocks_cached, store_states
@@ -80,7 +81,7 @@ def prepare_stage(
 
     Args:
         share: this process's part of the work.
-        settings: the run's settings (`cache_features`, `cache_tokens`, `views`, `seed`).
+        settings: the run's settings (`cache_features`, `cache_tokens`, `views`, `seed`, `compile`).
         fresh: whether the backbone still is the base's, whose cached features then hold.
         folder: the run's, for tokens, which are too large for memory.
         teacher: whose answers the run learns from, if any.
@@ -118,6 +119,9 @@ def prepare_stage(
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=phase["lr"])
     else:
         optimizer = torch.optim.SGD(groups, lr=phase["lr"], momentum=0.9)
+    if settings.get("compile") and not heads_alone(phase["train"]):
+        own = -(-phase["batch_size"] // share.count)
+        network = compiled_where_possible(network, own, share.fabric.device)
     module, optimizer = share.fabric.setup(network, optimizer)
     return Stage(module, optimizer, train, valid, bool(first) or of_heads, scratch)
 
