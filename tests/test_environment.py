@@ -94,7 +94,7 @@ def test_what_needs_no_torch_does_not_load_it(module):
 
 def fresh(monkeypatch, folder):
     """The digest module over a copy of the package."""
-    for name in ("_digest", "_read"):
+    for name in ("_digest", "_read", "_files"):
         getattr(digest, name).cache_clear()
     monkeypatch.setattr(digest, "PACKAGE", folder / "frugalvit")
     monkeypatch.setattr(digest, "SCRIPTS", folder / "scripts")
@@ -116,7 +116,7 @@ def package(tmp_path, monkeypatch):
         (tmp_path / name).write_text(text)
     fresh(monkeypatch, tmp_path)
     yield tmp_path
-    for name in ("_digest", "_read"):
+    for name in ("_digest", "_read", "_files"):
         getattr(digest, name).cache_clear()
 
 

@@ -32,6 +32,8 @@ _TYPES = {
     "null": "null",
 }
 
+# The same in C, where PyYAML was built with it: Snakemake reads the schemas at each start.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What checks, what explains, and `x-expects`, our own: how an error says what to write.
 _KEYWORDS = {*Draft202012Validator.VALIDATORS, "then", "else", "$schema", "$defs", "$comment",
@@ -47,7 +49,7 @@ def load_schema() -> dict:
     An experiment may have any method's keys here, so that one of another method's meets a better
     message than an unknown key does; those of its own method are checked and completed.
     """
-    schema = yaml.safe_load(SCHEMA.read_text())
+    schema = yaml.load(SCHEMA.read_text(), Loader=_Loader)
     definitions = schema["$defs"]
     definitions["dataset"]["properties"]["source"]["enum"] = list(SOURCES)
     experiment, phase = definitions["experiment"], definitions["phase"]["properties"]["train"]
@@ -98,7 +100,7 @@ def unknown_keywords(schema: dict, at: tuple[str, ...] = ()) -> list[str]:
 @cache
 def method_schema(name: str) -> dict:
     """The keys that only a method's experiments have: key -> JSON schema."""
-    return yaml.safe_load((registry.room(name) / "schema.yaml").read_text())
+    return yaml.load((registry.room(name) / "schema.yaml").read_text(), Loader=_Loader)
 
 
 def _complete(validate_properties: Any) -> Any:

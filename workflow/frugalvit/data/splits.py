@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from frugalvit.errors import ConfigError, DataError, FrugalError
 from frugalvit.words import SPLIT_NAMES
@@ -140,6 +139,9 @@ def _divide(
 
     `share` is the key under `splits` that says how many.
     """
+    # A second of every job that reads which image is in which split, which most do.
+    from sklearn.model_selection import train_test_split
+
     old, new = parts
     images = index[split == old]
     unit, label = _units(images)
