@@ -79,8 +79,9 @@ $(VENV)/.dev: envs/dev.lock $(VENV)/.run
 	@touch $@
 
 # Tests that want the development data take its folder from FRUGALVIT_MIRROR.
+# SLURM's wait most of the time, hence one process more than cores.
 test: $(VENV)/.dev lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not slow" -n $(CORES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -m "not slow" -n $$(($(CORES) + 1)) --dist loadfile --no-loadscope-reorder
 
 # What computes, as other machines do: other numbers of threads, and other processors' kernels.
 KERNELS = OMP_NUM_THREADS=1 OMP_NUM_THREADS=2 OMP_NUM_THREADS=4 \

@@ -13,12 +13,13 @@ from tests.workflows import copy_tiny, run
 
 register_profiles()  # before test files ask for examples; --hypothesis-profile counts after it
 
-# Files that take a minute and more, the longest first: begun last, one of them would run alone.
+# Files that take half a minute and more, the longest first: begun last, one of them would run alone. The
+# third makes the finished study, which others wait for.
 LONGEST = (
-    "slurm/test_slurm.py", "test_workflow.py", "test_chaos.py", "test_reruns.py",
-    "test_data_parallel.py", "test_your_images.py", "test_killed.py", "test_digits_base.py",
-    "test_report.py", "test_new_method.py", "test_faulty_folders.py",
-    "test_scratch_workflow.py",
+    "slurm/test_slurm.py", "test_chaos.py", "test_workflow.py", "test_killed.py",
+    "test_data_parallel.py", "test_reruns.py", "test_digits_base.py", "test_your_images.py",
+    "test_report.py", "test_exit_figures.py", "test_exiting.py", "test_new_method.py",
+    "test_faulty_folders.py", "test_scratch_workflow.py", "test_estimate.py",
 )  # fmt: skip
 
 

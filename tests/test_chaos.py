@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from frugalvit.checksums import note_tables
+from tests import warm
 from tests.chaos import aims
 from tests.chaos.__main__ import draw
 from tests.chaos.compare import differences, left_over
@@ -25,6 +26,7 @@ def test_five_random_kills_change_nothing(tmp_path):
             "--folder", str(tmp_path),
         ],
         cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | warm.variables(),  # of this session's server
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     print(done.stdout)

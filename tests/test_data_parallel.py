@@ -1,5 +1,6 @@
 """Several processes on one batch: the numbers of one process, each image counted once."""
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -13,6 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from lightning_fabric.strategies import DDPStrategy
 
 from frugalvit.devices import gpus
 from frugalvit.devices.fabric import loader_workers, make_fabric
@@ -21,6 +23,7 @@ from frugalvit.jobs.processes import launch
 from frugalvit.methods.trained import MethodRecipe
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.runs import train_run
+from tests import warm
 from tests.small_study import files_of, weights_of
 from tests.test_exits import HEADS
 from tests.test_exits import settings_for as exits_settings
@@ -53,6 +56,28 @@ def cases():
     }  # fmt: skip
 
 
+@contextlib.contextmanager
+def forking():
+    """Let `launch` fork its processes off one that has imported what takes long.
+
+    For tests of what processes do together. The workflow starts them anew, which is tested where one of
+    them fails, where their job is killed and where a job of the workflow launches them.
+    """
+    warm.forkserver()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "frugalvit.devices.fabric.DDPStrategy",
+            lambda **options: DDPStrategy(**options | {"start_method": "forkserver"}),
+        )
+        yield
+
+
+@pytest.fixture
+def forked():
+    with forking():
+        yield
+
+
 def largest_difference(one, other):
     return max(float((one[name] - other[name]).abs().max()) for name in one)
 
@@ -75,8 +100,10 @@ def trained(study, tmp_path_factory):
     folders = {}
     for count in PROCESSES:
         folders[count] = tmp_path_factory.mktemp(f"processes_{count}")
-        fabric, teacher = make_fabric(0, 4, cpu_processes=count), folders[1] / "plain"
-        launch(fabric, train_all, study, folders[count], teacher)
+        teacher = folders[1] / "plain"
+        with forking():
+            fabric = make_fabric(0, 4, cpu_processes=count)
+            launch(fabric, train_all, study, folders[count], teacher)
     return folders
 
 
@@ -123,7 +150,7 @@ def _speak_and_fail(fabric, folder):
 
 
 @pytest.mark.parametrize("wait", ["sleep", "barrier"])
-def test_a_killed_process_is_one_line(wait):
+def test_a_killed_process_is_one_line(forked, wait):
     with pytest.raises(TrainingError, match=r"a training process was killed \((SIGKILL|its peers)"):
         launch(make_fabric(0, 2, cpu_processes=2), _killed, wait)
 
@@ -136,7 +163,7 @@ def _killed(fabric, wait):
     fabric.barrier()
 
 
-def test_two_processes_go_on_where_one_was_killed(study, trained, tmp_path):
+def test_two_processes_go_on_where_one_was_killed(study, trained, forked, tmp_path):
     settings, files = cases()["plain"], files_of(study, tmp_path)
     launch(make_fabric(0, 2, cpu_processes=2), _stop_after_two_epochs, settings, files)
     assert Checkpoint(tmp_path / "last.ckpt", "").path.exists()

@@ -4,7 +4,6 @@ import copy
 import functools
 import io
 import json
-import multiprocessing
 import os
 import random
 import tarfile
@@ -30,7 +29,7 @@ from frugalvit.models.base import build_from_base, load_base
 from frugalvit.training.checkpoint import Checkpoint
 from frugalvit.training.features import extract_to_file, image_sets
 from frugalvit.training.runs import train_run
-from tests import test_download
+from tests import test_download, warm
 from tests.chaos.killing import Call, end_orphans
 from tests.imagefolders import settings as dataset_settings
 from tests.imagefolders import write_folder, write_image
@@ -39,10 +38,7 @@ from tests.workflows import STUDY, edit, results_of, run
 
 pytestmark = pytest.mark.workflow
 PATIENCE = 120  # seconds; the machine may be busy
-# Each forked off a process that has imported what takes long, and no thread of torch's running. Not
-# the library: that process does not see pytest's path, and might find another copy installed.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["torch", "torchvision", "torch.utils.tensorboard", "pandas"])
+PROCESSES = warm.forkserver()
 
 
 def until(condition, process=None):

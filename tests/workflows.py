@@ -12,6 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from tests import warm
+
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "study.yaml"
 TINY = ("--configfile", STUDY, "--cores", "2")
@@ -74,8 +76,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command(*arguments),
-        cwd=folder, capture_output=True, text=True, env=environment(folder), check=False,
+        warm.python("-m", "snakemake", *arguments),
+        cwd=folder, capture_output=True, text=True, check=False,
+        env=environment(folder) | warm.variables(),
     )  # fmt: skip
 
 
