@@ -86,6 +86,8 @@ def test_speeds_are_of_a_network_of_that_shape():
 def folder(tmp_path, monkeypatch):
     """A study of a folder of images, not prepared."""
     monkeypatch.chdir(tmp_path)
+    # Four seconds of a processor each time; `test_speeds_are_of_a_network_of_that_shape` measures it.
+    monkeypatch.setattr("frugalvit.methods.expected.start_seconds", lambda: 5.0)
     write_folder(tmp_path / "photos", {"a": 20, "b": 20})
     study = {
         "study": "mine",
