@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "show_images",
     "keep": "keep_study",
     "redraw": "redraw_study",
+    "export": "export_model",
 }
 WRONG, BUG, STOPPED = 2, 3, 130
 

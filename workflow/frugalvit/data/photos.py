@@ -78,6 +78,14 @@ class Photos(Dataset):
         order = batch_order(len(self), batch_size)
         return DataLoader(self, batch_sampler=order, collate_fn=as_it_is, num_workers=workers)
 
+    def stored(self, position: int) -> np.ndarray:
+        """The square that a store would hold of a photo, uint8 `[crop, crop, 3]`.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return self._decoded(self.files[position])[0]
+
     def _decoded(self, file: Path) -> tuple[np.ndarray, Part]:
         with opened(file) as image:
             decoded = self.square.decode(image)

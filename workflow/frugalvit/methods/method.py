@@ -14,6 +14,7 @@ the other parts, each when it needs it, through `methods.registry.part`:
 | `tables.py` | `evaluate(run, how)` (a `TablesPart`) | evaluation |
 | `points.py` | `timed(model, points, how, folder)` (a `PointsPart`), where adaptive | measuring |
 | `answering.py` | `answering(model, card, point, folder)` (an `AnsweringPart`), if any | predicting |
+| `exporting.py` | `graphs(model, card, point, folder)` (see `methods.graphs`), if any | exporting |
 | `showing.py` | `figure(predictions, answered, images, about)` (a `ShowingPart`), if any | showing |
 | `figures/`, `captions/` | one module and one caption a figure | plotting |
 

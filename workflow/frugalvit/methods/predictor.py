@@ -91,13 +91,7 @@ def find_point(folder: Path, method: str, name: str | None) -> Point | None:
         if name is not None:
             raise ConfigError(f"{folder}: a run of {method} has no operating points; ask for none")
         return None
-    table = next(
-        (folder / file for file in (POINTS, own.tables["untimed"]) if (folder / file).is_file()),
-        None,
-    )
-    if table is None:
-        raise DataError(f"{folder}: no {POINTS}; let the workflow evaluate the run")
-    check_noted(table)
+    table = table_of_points(folder, method)
     points = {point.name: point for point in points_of(read_csv(table, ("setting", "value")))}
     if name is None:
         chosen = next((point for point in points.values() if point.chosen), None)
@@ -134,6 +128,20 @@ def surest(folder: Path, card: dict[str, Any], point: Point | None) -> float:
     return NEVER if told["threshold"] is None else float(told["threshold"])
 
 
+def table_of_points(folder: Path, method: str) -> Path:
+    """The table of an adaptive run's operating points, timed or not yet.
+
+    Raises:
+        DataError: the run has not been evaluated, or the table is damaged.
+    """
+    names = (POINTS, registry.method(method).tables["untimed"])
+    table = next((folder / name for name in names if (folder / name).is_file()), None)
+    if table is None:
+        raise DataError(f"{folder}: no {POINTS}; let the workflow evaluate the run")
+    check_noted(table)
+    return table
+
+
 class Predictor:
     """A run at one operating point.
 
@@ -168,6 +176,11 @@ class Predictor:
     def classes(self) -> list[str]:
         """Names in the order of the logits."""
         return self.card["classes"]
+
+    @property
+    def module(self) -> nn.Module:
+        """The model that answers."""
+        return self._answering.module
 
     @property
     def columns(self) -> list[str]:

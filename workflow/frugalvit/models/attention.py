@@ -85,6 +85,6 @@ def attend_to(
 def take(tokens: Tensor, indices: Tensor) -> Tensor:
     """The tokens `[batch, chosen, dim]` that stand at `indices` `[batch, chosen]`."""
     # As rows of one table: `gather` would want an index for every number of every token.
-    starts = torch.arange(len(tokens), device=tokens.device)[:, None] * tokens.shape[1]
+    starts = torch.arange(tokens.shape[0], device=tokens.device)[:, None] * tokens.shape[1]
     rows = (starts + indices).flatten()
     return tokens.flatten(0, 1).index_select(0, rows).unflatten(0, indices.shape)

@@ -104,7 +104,7 @@ def architecture_of(model: VisionTransformer) -> dict[str, Any]:
 def embed(model: VisionTransformer, images: Tensor) -> Tensor:
     """What the first block reads: class token, then patches, `[batch, 1 + patches, dim]`."""
     patches = model._process_input(images)
-    class_tokens = model.class_token.expand(len(images), -1, -1)
+    class_tokens = model.class_token.expand(images.shape[0], -1, -1)
     tokens = torch.cat([class_tokens, patches], dim=1) + model.encoder.pos_embedding
     return model.encoder.dropout(tokens)
 

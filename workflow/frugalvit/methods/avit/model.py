@@ -101,7 +101,7 @@ class AViT(Adapted, Leaving):
     def begin(self, images: Tensor) -> "Underway":
         """Normalised images before the first block."""
         tokens = embed(self.backbone, images)
-        state = HaltingState(len(tokens), tokens.shape[1], self.eps, tokens.device)
+        state = HaltingState(tokens.shape[0], tokens.shape[1], self.eps, tokens.device)
         return Underway(tokens, state, torch.zeros_like(tokens[:, 0]), [])
 
     def through(self, underway: "Underway", last: int) -> "Underway":

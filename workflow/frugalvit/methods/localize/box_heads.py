@@ -113,5 +113,5 @@ def _edges(lines: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _joined(logits: Tensor, box: Tensor, log_variances: Tensor) -> Tensor:
-    variances = log_variances.expand(len(logits), -1)
+    variances = log_variances.expand(logits.shape[0], -1)
     return torch.cat([logits.float(), box.float(), variances.float()], dim=1)

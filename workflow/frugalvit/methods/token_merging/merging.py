@@ -41,8 +41,8 @@ def match(keys: Tensor, r: int) -> Matching:
     best, partner = similarity.max(dim=2)
     order = best.argsort(dim=1, descending=True, stable=True)
     merging, rest = order[:, :r], order[:, r:].sort(dim=1).values
-    classes = order.new_zeros(len(keys), 1)
-    receivers = torch.arange(1, keys.shape[1], 2, device=keys.device).expand(len(keys), -1)
+    classes = order.new_zeros(keys.shape[0], 1)
+    receivers = torch.arange(1, keys.shape[1], 2, device=keys.device).expand(keys.shape[0], -1)
     return Matching(
         source=2 * merging + 2,
         target=2 * partner.gather(1, merging) + 1,
@@ -67,7 +67,7 @@ def merge(tokens: Tensor, sizes: Tensor, matching: Matching) -> tuple[Tensor, Te
     # Several tokens may go into one. A product with the matrix of their shares adds them in the
     # same order each time, which a scattered sum on a GPU does not.
     receivers = tokens.shape[1] // 2  # the last of what is kept, at 1, 3, 5 …
-    shares = tokens.new_zeros(len(tokens), receivers, source.shape[1])
+    shares = tokens.new_zeros(tokens.shape[0], receivers, source.shape[1])
     source_shares = (source_sizes / merged_sizes.gather(1, target)).to(tokens.dtype)
     shares.scatter_(1, (target // 2)[:, None], source_shares[:, None])
     received = shares @ take(tokens, source)

@@ -52,7 +52,9 @@ class ViT(Classifier):
         backbone = self.backbone
         tokens = backbone._process_input(images)
         if self.pooling is None:
-            tokens = torch.cat([backbone.class_token.expand(len(images), -1, -1), tokens], dim=1)
+            tokens = torch.cat(
+                [backbone.class_token.expand(images.shape[0], -1, -1), tokens], dim=1
+            )
         tokens = backbone.encoder.dropout(tokens + backbone.encoder.pos_embedding)
         tokens = backbone.encoder.layers(tokens)
         if self.pooling is None:
