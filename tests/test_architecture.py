@@ -29,10 +29,12 @@ ARROWS = {
     "methods": {"training", "evaluation", "models", "data", "jobs", "devices", "figures"},
     "figures": {"config", "methods"},  # the contract and the registry of methods
     "config": {"models", "data", "methods"},  # of models what needs no torch, as below
+    "direct": {"config", "methods", "training", "models", "data", "jobs", "devices"},
     "export": {"methods", "evaluation", "models", "data", "jobs", "devices"},
     "cli": {
         "config",
         "figures",
+        "direct",
         "export",
         "methods",
         "evaluation",

@@ -49,15 +49,33 @@ def fabric_on(
 
     from frugalvit.devices.fabric import make_fabric
 
-    there = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if device == "gpu" and not there:
-        raise ConfigError("--device: no GPU found; use cpu")
-    gpus = int(there and device != "cpu")
+    gpus = gpus_on(device, 1)
     cores = torch.get_num_threads()
     if workers is None:
         most = MOST_WORKERS if gpus else 1
         workers = min(most, cores - 1) if batches > 2 else 0
     return make_fabric(gpus, max(1, cores - workers), precision), workers
+
+
+def gpus_on(device: str, asked: int) -> int:
+    """How many GPUs to use, of those asked for; 0 for the CPU.
+
+    Raises:
+        ConfigError: none is there.
+    """
+    import torch
+
+    there = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if device == "gpu" and not there:
+        raise ConfigError("--device: no GPU found; use cpu")
+    if device == "cpu" or not there:
+        return 0
+    return max(asked, int(device == "gpu"))
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def name_of(path: Path) -> str:

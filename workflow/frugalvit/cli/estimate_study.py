@@ -1,12 +1,12 @@
 """`frugalvit estimate`: how long a study will take, and how much room it needs."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from frugalvit.cli.common import usable_cores
 from frugalvit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -127,11 +127,6 @@ def minutes(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def counted(study: "Study", file: Path) -> "tuple[dict[str, Counts], bool]":

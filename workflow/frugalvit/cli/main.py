@@ -18,6 +18,7 @@ from frugalvit.jobs.run import mistake, start_log
 COMMANDS = {
     "new": "new_study",
     "estimate": "estimate_study",
+    "train": "train_one",
     "predict": "predict_photos",
     "evaluate": "evaluate_run",
     "show": "show_images",

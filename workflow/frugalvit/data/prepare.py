@@ -1,5 +1,6 @@
 """Decoding a dataset once, into the store."""
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from frugalvit.data.arrays import (
     keep_rows,
 )
 from frugalvit.data.items import SPLITS, Item
+from frugalvit.data.sources.all_sources import source_stamp
 from frugalvit.data.sources.listing import list_items
 from frugalvit.data.store import COLUMNS
 from frugalvit.errors import DataError
@@ -85,6 +87,7 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
             max(outcome.high for _, outcome in pairs),
         ],
         "stretch": square.stretch,
+        "made_from": made_from(dataset),
         "annotations": listing.annotations.record() if listing.annotations else None,
         **noted,
     }
@@ -93,6 +96,11 @@ def prepare(dataset: dict, raw: str | Path, folder: str | Path, workers: int = 1
         noted[KEY]["index.csv"] = sha256_file(table)
         write_json(folder / "report.json", report)
     return report
+
+
+def made_from(dataset: dict) -> dict:
+    """What a store is made from, as its report holds it: settings, and the state of own files."""
+    return json.loads(json.dumps({"dataset": dataset, "stamp": source_stamp(dataset)}, default=str))
 
 
 def _check_classes(pairs: list[tuple[Item, Outcome]]) -> None:

@@ -83,7 +83,7 @@ def write_onnx(
 
 
 def quantize(path: Path, target: Path) -> None:
-    """Write a file's weights of matrix products in eight bits, a scale for each column of a matrix.
+    """Write a file with weights of eight bits, a scale for each column of a matrix or kernel.
 
     Activations are quantised as they come ("dynamic"): no images are needed beforehand.
     """

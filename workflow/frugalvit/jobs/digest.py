@@ -38,10 +38,15 @@ def script_digest(script: str, modules: Iterable[str] = ()) -> str:
     return _digest(script, frozenset(modules))
 
 
+def modules_digest(modules: Iterable[str]) -> str:
+    """The digest of modules, and of what they import, where no script is run."""
+    return _digest(None, frozenset(modules))
+
+
 @cache
-def _digest(script: str, modules: frozenset[str]) -> str:
+def _digest(script: str | None, modules: frozenset[str]) -> str:
     seen: set[Path] = set()
-    pending = set(_read(SCRIPTS / f"{script}.py")[0])
+    pending = set(_read(SCRIPTS / f"{script}.py")[0]) if script else set()
     for name in modules:
         pending |= _files(name)
     while pending:

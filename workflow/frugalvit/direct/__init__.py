@@ -1,0 +1,1 @@
+"""One run of a study, made without Snakemake by what its rules call."""
