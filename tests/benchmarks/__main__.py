@@ -17,6 +17,7 @@ from tests.benchmarks import (
     large_inputs,
     large_store,
     plain_model,
+    predicting,
     scratch_step,
     spinning_threads,
     training_step,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "cached_tokens": cached_tokens.main,
     "data_parallel": data_parallel.main,
     "plain_model": plain_model.main,
+    "predicting": predicting.main,
     "training_step": training_step.main,
     "scratch_step": scratch_step.main,
 }
