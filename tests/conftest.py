@@ -19,7 +19,7 @@ LONGEST = (
     "slurm/test_slurm.py", "test_chaos.py", "test_workflow.py", "test_killed.py",
     "test_data_parallel.py", "test_reruns.py", "test_digits_base.py", "test_your_images.py",
     "test_report.py", "test_exit_figures.py", "test_exiting.py", "test_new_method.py",
-    "test_faulty_folders.py", "test_scratch_workflow.py", "test_estimate.py",
+    "test_faulty_folders.py", "test_scratch_workflow.py", "test_export.py", "test_estimate.py",
 )  # fmt: skip
 
 
