@@ -30,6 +30,7 @@ APART = {
     "training/phases.py",
     "data/arrays.py",
     "figures/answer_page.py",  # a figure within the page's own text
+    "figures/kept.py",  # a whole folder under a temporary name
 }
 
 
