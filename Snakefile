@@ -17,7 +17,8 @@ from frugalvit.errors import FrugalError
 from frugalvit.jobs.messages import Failures, what_takes_long
 from frugalvit.jobs.run import prepare_jobs
 from frugalvit.config.schema import merge
-from frugalvit.config.study import holds_results_only, load_study
+from frugalvit.config.results_alone import holds_results_only
+from frugalvit.config.study import load_study
 
 # Paths of a configuration start here, and so do data and results.
 if not Path.cwd().samefile(workflow.basedir):

@@ -43,7 +43,7 @@ def test_the_shipped_base_is_small_and_made_with_the_studys_settings(card, histo
     study = load_study(read_yaml("config/config.yaml"))
     assert (SHIPPED / "weights.safetensors").stat().st_size < 1_000_000
     assert card["weights_sha256"] == sha256_file(SHIPPED / "weights.safetensors")
-    assert card["settings"] == json.loads(json.dumps(study.pretraining))
+    assert card["settings"] == json.loads(json.dumps(study.pretrainings["base"].settings))
     assert study.datasets["digits_0_to_4"]["classes"] == ["0", "1", "2", "3", "4"]
     assert history["epoch"].tolist() == list(range(1, card["epochs"] + 1))
     kept = history.iloc[card["best_epoch"] - 1]
@@ -55,7 +55,7 @@ def job_of(study):
     names = ("architecture", "image_size", "mean", "std")
     return SimpleNamespace(
         params=SimpleNamespace(
-            settings=study.pretraining,
+            settings=study.pretrainings["base"].settings,
             base={name: study.config["base"][name] for name in names},
             batch_size=study.config["evaluation"]["batch_size"],
             workers=0,

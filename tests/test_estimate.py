@@ -23,7 +23,8 @@ from tests.imagefolders import write_folder
 from tests.small_study import ARCHITECTURE
 from tests.test_captions import STUDY
 
-SPEEDS = Speeds(forward=1.0, alone=1.5, step=3.0, head=0.01, start=5.0)
+SPEEDS = Speeds(forward=1.0, alone=1.5, step=3.0, head=0.01, start=5.0, layers=12)
+OF_BASE = {"base": SPEEDS}
 COUNTS = Counts(train=100, valid=10, calibration=20, test=50)
 
 
@@ -37,7 +38,7 @@ def run_of(**entry):
 def test_a_phase_costs_what_it_computes():
     def of(phase, **settings):
         run = run_of(schedule=[phase], **settings)
-        return training_seconds(run, COUNTS, SPEEDS, 12)
+        return training_seconds(run, COUNTS, SPEEDS)
 
     assert of({"train": "head", "epochs": 10}) == pytest.approx(10 * (100 + 10 / 3) * 0.01)
     assert of({"train": "all", "epochs": 2}) == pytest.approx(2 * (100 * 3 + 10 * 1))
@@ -60,16 +61,16 @@ def test_the_whole_is_the_sum_and_what_runs_alone_waits_for_nothing():
 def test_every_run_is_counted_once():
     study = load_study(STUDY)
     counts = dict.fromkeys(study.used_splits, COUNTS)
-    jobs = {job.rule: job for job in expected_jobs(study, counts, SPEEDS, 12, stored=True)}
+    jobs = {job.rule: job for job in expected_jobs(study, counts, OF_BASE, stored=True)}
     assert jobs["train_run"].jobs == len(study.trained_runs)
     assert jobs["adopt_run"].jobs == len(study.adopted_runs)
     least = sum(
-        SPEEDS.start + training_seconds(study.runs[run], COUNTS, SPEEDS, 12)
+        SPEEDS.start + training_seconds(study.runs[run], COUNTS, SPEEDS)
         for run in study.trained_runs
     )
     assert jobs["train_run"].seconds == pytest.approx(least)
     assert "prepare_dataset" not in jobs
-    anew = [job.rule for job in expected_jobs(study, counts, SPEEDS, 12, stored=False)]
+    anew = [job.rule for job in expected_jobs(study, counts, OF_BASE, stored=False)]
     assert "prepare_dataset" in anew
     assert all(job.seconds > 0 for job in jobs.values())
 

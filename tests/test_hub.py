@@ -323,7 +323,8 @@ def test_the_rules_script_exports_a_base_from_the_hub(tmp_path, hub, monkeypatch
     job = SimpleNamespace(
         params=SimpleNamespace(
             base=study.config["base"],
-            pretraining=study.pretraining,
+            key="base",
+            pretraining=None,
             asked=SimpleNamespace(value=job_params.checked_experiments(study)),
         ),
         input=SimpleNamespace(pretrained=[], checked=checked),

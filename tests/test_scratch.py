@@ -203,8 +203,9 @@ def test_a_study_without_a_base_expands(config):
     assert source["schedule"][0]["lr_schedule"] == "step"
     assert "ema" not in source["schedule"][0]
     assert ours["schedule"][0]["augment"]["cutmix"] == 1.0
-    assert source["preprocessing"] == study.preprocessing
-    assert next(iter(study.plain_networks)) == "cost-of-vit_source"
+    seen = {"image_size": 24, "mean": [0.2] * 3, "std": [0.25] * 3}
+    assert source["preprocessing"] == seen
+    assert next(iter(study.plain_networks)) == "base/cost-of-vit_source"
 
 
 def test_a_matrix_makes_an_experiment_of_each_combination(config):
@@ -262,9 +263,8 @@ def test_networks_from_scratch_stand_beside_a_base(config):
     }  # fmt: skip
     study = load_study(config)
     assert study.based
-    assert study.preprocessing is None
     assert "preprocessing" not in study.runs["cnn-s0"].settings
-    assert set(study.plain_networks) >= {"cost", "cost-of-cnn"}
+    assert set(study.plain_networks) >= {"base/cost", "base/cost-of-cnn"}
 
 
 BASE = {"source": "torchvision", "model": "vit_b_16"}

@@ -107,6 +107,18 @@ def within(key: str) -> Iterator[None]:
         raise ConfigError(f"{key}: {error}") from None
 
 
+@contextmanager
+def renamed(key: str, used: str) -> Iterator[None]:
+    """Put the key that a study uses in place of the one with which an error's message begins."""
+    try:
+        yield
+    except FrugalError as error:
+        text = str(error)
+        if used == key or not text.startswith(f"{key}."):
+            raise
+        raise type(error)(used + text.removeprefix(key)) from None
+
+
 def one_line(text: str) -> str:
     """The text with line breaks, control characters and whatever else cannot be seen escaped."""
     if len(text) > LONGEST:

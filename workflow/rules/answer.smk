@@ -17,7 +17,7 @@ rule answer:
         metrics=expand("<results>/runs/{run}/metrics.json", run=STUDY.final_runs),
         report=f"<results>/{ANSWERING['splits']}/report.json",
         checks=f"<results>/{ANSWERING['splits']}/checks.csv",
-        base=BASE[1] if BASE else [],
+        base=[file for file in BASES if file.endswith(".json")],
         abstain="<results>/abstain.csv" if STUDY.abstains else [],
     output:
         table="<results>/answer.csv",

@@ -1,4 +1,5 @@
-# The base: the pretrained backbone that experiments start from, unless they start from nothing.
+# The bases: pretrained backbones that experiments start from, unless they start from nothing. Each has a
+# folder at every size at which experiments see images.
 
 
 # The check is short, and what it refuses should not wait in a queue.
@@ -6,22 +7,26 @@ localrules:
     check_experiments,
 
 
-if STUDY.pretraining:
+if STUDY.pretrainings:
 
     rule pretrain_base:
         input:
-            store=expand(
+            store=lambda wildcards: expand(
                 "data/{dataset}/store/{file}",
-                dataset=STUDY.dataset_of("splits-pretrain"),
+                dataset=STUDY.pretrainings[wildcards.base].dataset,
                 file=STORE_FILES,
             ),
-            assignments="<results>/splits-pretrain/assignments.csv",
+            assignments=lambda wildcards: (
+                f"<results>/{STUDY.pretrainings[wildcards.base].splits}/assignments.csv"
+            ),
         output:
-            weights=PRETRAINED[0],
-            card=PRETRAINED[1],
-            history="<results>/base/pretraining/history.csv",
+            weights="<results>/{base}/pretraining/weights.safetensors",
+            card="<results>/{base}/pretraining/card.json",
+            history="<results>/{base}/pretraining/history.csv",
         log:
-            "<logs>/pretrain_base.log",
+            "<logs>/pretrain_base/{base}.log",
+        wildcard_constraints:
+            base=any_of(STUDY.pretrainings),
         conda:
             FULL_ENV
         threads: COMPUTE["threads"]
@@ -33,14 +38,20 @@ if STUDY.pretraining:
             mem_mb=growing(COMPUTE["mem_mb"]),
             runtime=growing(COMPUTE["runtime"]),
         params:
-            settings=STUDY.pretraining,
-            base={key: BASE_CONFIG[key] for key in ("architecture", "image_size", "mean", "std")},
+            settings=lambda wildcards: STUDY.pretrainings[wildcards.base].settings,
+            base=lambda wildcards: STUDY.pretrainings[wildcards.base].settings["base"],
             batch_size=EVALUATION["batch_size"],
             workers=COMPUTE["loader_workers"],
             halve=Untracked(COMPUTE["on_memory_error"] == "halve"),
             digest=digest("pretrain_base", parts([PLAIN], "model", "objective")),
         script:
             "../scripts/pretrain_base.py"
+
+
+def made_with(base):
+    """Settings of the run whose weights become a base; None where none does."""
+    made = STUDY.pretraining_of(base)
+    return STUDY.pretrainings[made].settings if made else None
 
 
 if STUDY.based:
@@ -51,25 +62,28 @@ if STUDY.based:
 
     rule export_base:
         input:
-            pretrained=pretrained(),
+            pretrained=pretrained,
             checked=IMAGES_CHECKED,
         output:
-            weights=BASE[0],
-            card=BASE[1],
+            weights="<results>/{base}/weights.safetensors",
+            card="<results>/{base}/card.json",
         log:
-            "<logs>/export_base.log",
+            "<logs>/export_base/{base}.log",
+        wildcard_constraints:
+            base=any_of(STUDY.bases),
         conda:
             FULL_ENV
         resources:
             mem_mb=4000,
             runtime=60,
         params:
-            base=BASE_CONFIG,
-            pretraining=STUDY.pretraining,
+            base=lambda wildcards: STUDY.bases[wildcards.base].settings,
+            key=lambda wildcards: base_key(STUDY.bases[wildcards.base].name),
+            pretraining=lambda wildcards: made_with(wildcards.base),
             # A weights file's state, so that a changed file is noticed wherever it lies.
-            stamp=STUDY.base_stamp,
+            stamp=lambda wildcards: base_stamp(STUDY.bases[wildcards.base], STUDY.mirror),
             # What no training on this base could give is refused here, the first time.
-            asked=Untracked(job_params.checked_experiments(STUDY)),
+            asked=lambda wildcards: Untracked(job_params.checked_experiments(STUDY, wildcards.base)),
             digest=digest("export_base"),
         script:
             "../scripts/export_base.py"
@@ -110,7 +124,7 @@ if STUDY.networks:
 rule check_experiments:
     input:
         store=STORE,
-        base=BASE,
+        base=BASES,
     output:
         "<results>/base/experiment_checks.json",
     log:

@@ -1,6 +1,8 @@
 # Paths that several rules share, and what they look up of a run.
 from frugalvit.config import job_params
+from frugalvit.config.bases import base_key
 from frugalvit.config.networks import weights_stamp
+from frugalvit.config.sized_bases import base_stamp
 from frugalvit.data.sources.all_sources import module_of
 from frugalvit.jobs.untracked import Untracked
 from frugalvit.data.view_sets import PLAIN as PLAIN_VIEW
@@ -11,13 +13,9 @@ SPLITS = ["train", "valid", "test"]
 STORE_FILES = ["index.csv", "report.json", *(f"{split}.npy" for split in SPLITS)]
 # The study's own store, for every rule that reads its images.
 STORE = expand("data/{dataset}/store/{file}", dataset=STUDY.dataset, file=STORE_FILES)
-BASE_CONFIG = STUDY.config["base"]
-# Nothing, where no experiment starts from one.
-BASE = ["<results>/base/weights.safetensors", "<results>/base/card.json"] if STUDY.based else []
-PRETRAINED = [
-    "<results>/base/pretraining/weights.safetensors",
-    "<results>/base/pretraining/card.json",
-]
+BASE_FILES = ["weights.safetensors", "card.json"]
+FEATURES = {job_params.features_folder(base): base for base in STUDY.bases}
+PROBES = {job_params.probes_table(base): base for base in STUDY.bases}
 # The base waits for it, and all that is costly for the base; without one, training does.
 IMAGES_CHECKED = "<results>/base/images_checked.json"
 RUN_FILES = ["weights.safetensors", "card.json", "history.csv"]
@@ -61,18 +59,35 @@ def options_of(names):
     return {key: EVALUATION[key] for key in keys}
 
 
-def pretrained():
-    """Weights and card of the pretraining: made earlier and shipped, or made here."""
-    if BASE_CONFIG["source"] != "pretrain":
+def base_files(base):
+    """Weights and card of bases at their sizes; nothing where experiments start from nothing."""
+    return expand("<results>/{base}/{file}", base=base, file=BASE_FILES) if STUDY.based else []
+
+
+BASES = base_files(STUDY.bases)  # of every base at every size that experiments start from
+
+
+def base_of(wildcards):
+    """The base that a run starts from."""
+    return base_files(STUDY.base_of(wildcards.run))
+
+
+def pretrained(wildcards):
+    """Weights and card of a base's pretraining: made earlier and shipped, or made here."""
+    made = STUDY.pretraining_of(wildcards.base)
+    if made is None:
         return []
-    ready_made = BASE_CONFIG["pretrain"]["ready_made"]
-    return [ready_made, Path(ready_made).with_name("card.json")] if ready_made else PRETRAINED
+    ready_made = STUDY.bases[wildcards.base].settings["pretrain"]["ready_made"]
+    if ready_made:
+        return [ready_made, Path(ready_made).with_name("card.json")]
+    return expand("<results>/{made}/pretraining/{file}", made=made, file=BASE_FILES)
 
 
 def features_of(wildcards):
     """Cached features that a run may read."""
     return expand(
-        "<results>/features/{views}/{split}.npy",
+        "<results>/{features}/{views}/{split}.npy",
+        features=job_params.features_folder(STUDY.base_of(wildcards.run)),
         views=STUDY.runs[wildcards.run].feature_sets,
         split=SPLITS,
     )
@@ -82,9 +97,8 @@ def trained_under(wildcards):
     """Assignments that say which images train under a cached view set; the plain view is of all."""
     if wildcards.views == PLAIN_VIEW:
         return []
-    return expand(
-        "<results>/{splits}/assignments.csv", splits=STUDY.splits_reading(wildcards.views)
-    )
+    splits = STUDY.splits_reading(wildcards.views, FEATURES[wildcards.features])
+    return expand("<results>/{splits}/assignments.csv", splits=splits)
 
 
 def search_of(wildcards):

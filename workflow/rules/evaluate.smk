@@ -48,17 +48,19 @@ for METHOD in STUDY.methods:
                 "../scripts/evaluate.py"
 
 
-# What each block of the base knows: the reference for heads on early blocks.
+# What each block of a base knows: the reference for heads on early blocks.
 rule probe_blocks:
     input:
         store=STORE,
         assignments="<results>/{splits}/assignments.csv",
-        base=BASE,
-        features=expand("<results>/features/plain/{split}.npy", split=SPLITS),
+        base=lambda wildcards: base_files(PROBES[wildcards.probes]),
+        features=lambda wildcards: plain_features(PROBES[wildcards.probes]),
     output:
-        "<results>/{splits}/probes.csv",
+        "<results>/{splits}/{probes}.csv",
     log:
-        "<logs>/probe_blocks/{splits}.log",
+        "<logs>/probe_blocks/{splits}-{probes}.log",
+    wildcard_constraints:
+        probes=any_of(PROBES),
     conda:
         FULL_ENV
     threads: COMPUTE["threads"]

@@ -17,10 +17,16 @@ def named(runs, wildcards):
 
 
 def plain_features_of(runs, wildcards):
-    """The base's cached features, for runs that leave the backbone as it was."""
-    if not any(STUDY.runs[run].head_only for run in named(runs, wildcards)):
-        return []
-    return expand("<results>/features/plain/{split}.npy", split=SPLITS)
+    """The bases' cached features, for runs that leave the backbone as it was."""
+    own = [run for run in named(runs, wildcards) if STUDY.runs[run].head_only]
+    bases = dict.fromkeys(STUDY.base_of(run) for run in own)
+    return [file for base in bases for file in plain_features(base)]
+
+
+def plain_features(base):
+    """Cached features of a base at a size, of all images in the plain view."""
+    folder = job_params.features_folder(base)
+    return expand("<results>/{folder}/plain/{split}.npy", folder=folder, split=SPLITS)
 
 
 def splits_of_runs(runs, wildcards):

@@ -11,7 +11,7 @@ localrules:
 rule measure_cost:
     input:
         store=STORE,
-        base=BASE,
+        base=BASES,
         assignments=expand("<results>/{splits}/assignments.csv", splits=STUDY.measured_splits),
         weights=expand("<results>/runs/{run}/weights.safetensors", run=STUDY.adaptive_runs),
         cards=expand("<results>/runs/{run}/card.json", run=STUDY.adaptive_runs),
@@ -24,7 +24,7 @@ rule measure_cost:
     output:
         costs=expand("<results>/runs/{run}/cost.csv", run=STUDY.adaptive_runs),
         points=expand("<results>/runs/{run}/operating_points.csv", run=STUDY.adaptive_runs),
-        plain=expand("<results>/base/{network}.csv", network=STUDY.plain_networks),
+        plain=expand("<results>/{network}.csv", network=STUDY.plain_networks),
     log:
         "<logs>/measure_cost.log",
     conda:
@@ -37,7 +37,6 @@ rule measure_cost:
         runtime=growing(COMPUTE["runtime"]),
     params:
         evaluation=MEASURED,
-        preprocessing=STUDY.preprocessing,
         threads=COMPUTE["threads"],
         runs=[job_params.point_identity(STUDY, run) for run in STUDY.adaptive_runs],
         plain=list(STUDY.plain_networks.values()),
@@ -54,7 +53,7 @@ rule measure_cost:
 
 rule copy_cost:
     input:
-        expand("<results>/base/{network}.csv", network=STUDY.plain_networks),
+        expand("<results>/{network}.csv", network=STUDY.plain_networks),
     output:
         expand("<results>/runs/{run}/cost.csv", run=STUDY.plain_runs),
     log:

@@ -1,11 +1,16 @@
 # What rules of figures look up: their tables, their files, their part of the configuration.
+from frugalvit.config.job_params import probes_table
 from frugalvit.figures.shown import caption, jobs
 
 # The report shows SVG.
 FORMATS = ["svg", *(kind for kind in STUDY.config["figures"]["formats"] if kind != "svg")]
 PAGE = {key: STUDY.config["figures"][key] for key in ("width_mm", "dpi")}
 OF_EXPERIMENT = {
-    name: {"runs": experiment.final_runs, "splits": experiment.splits}
+    name: {
+        "runs": experiment.final_runs,
+        "splits": experiment.splits,
+        "probes": probes_table(experiment.base),
+    }
     for name, experiment in STUDY.experiments.items()
 }
 SHOWN = []
@@ -20,7 +25,9 @@ def tables_of(job):
             runs = lookup(within=OF_EXPERIMENT, dpath="{experiment}/runs") if job.each else job.runs
             path = collect(path, run=runs)
         elif "{splits}" in path and job.each != "splits":
-            path = collect(path, splits=lookup(within=OF_EXPERIMENT, dpath="{experiment}/splits"))
+            keys = [key for key in ("splits", "probes") if f"{{{key}}}" in path]
+            own = {key: lookup(within=OF_EXPERIMENT, dpath=f"{{experiment}}/{key}") for key in keys}
+            path = collect(path, **own)
         found[name] = ancient(path) if table.ancient else path
     return found
 

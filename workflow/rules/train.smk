@@ -9,13 +9,15 @@ localrules:
 rule extract_features:
     input:
         store=STORE,
-        base=BASE,
+        base=lambda wildcards: base_files(FEATURES[wildcards.features]),
         assignments=trained_under,
     output:
-        expand("<results>/features/{{views}}/{split}.npy", split=SPLITS),
-        card="<results>/features/{views}/card.json",
+        expand("<results>/{{features}}/{{views}}/{split}.npy", split=SPLITS),
+        card="<results>/{features}/{views}/card.json",
     log:
-        "<logs>/extract_features/{views}.log",
+        "<logs>/extract_features/{features}/{views}.log",
+    wildcard_constraints:
+        features=any_of(FEATURES),
     conda:
         FULL_ENV
     threads: COMPUTE["threads"]
@@ -35,7 +37,7 @@ rule train_run:
     input:
         store=STORE,
         assignments=splits_of,
-        base=BASE,
+        base=base_of,
         checked=[] if STUDY.based else IMAGES_CHECKED,
         features=features_of,
         search=search_of,

@@ -6,9 +6,9 @@ from pathlib import Path
 from frugalvit.data.store import Store
 from frugalvit.files import write_json
 from frugalvit.jobs.run import run_job
-from frugalvit.methods.base_checks import check_base
+from frugalvit.methods.base_checks import check_bases
 from frugalvit.methods.image_checks import check_images
-from frugalvit.models.base import folder_of
+from frugalvit.models.base import folders_of
 from frugalvit.training.freezing import freeze_tables
 
 log = logging.getLogger(__name__)
@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 def main(snakemake):
     store = Store(Path(snakemake.input.store[0]).parent)
     check_images(store.index, **snakemake.params.counted)
-    base = folder_of(snakemake.input.base)
-    reports = check_base(base, snakemake.params.experiments, len(store.class_names))
+    bases = folders_of(snakemake.input.base)
+    reports = check_bases(bases, snakemake.params.experiments, len(store.class_names))
     for line in freeze_tables(reports):
         log.info("%s", line)
     write_json(snakemake.output[0], reports)

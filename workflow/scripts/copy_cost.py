@@ -8,7 +8,7 @@ from frugalvit.jobs.run import run_job
 
 
 def main(snakemake):
-    measured = {Path(path).stem: path for path in snakemake.input}
+    measured = {f"{Path(path).parent.name}/{Path(path).stem}": path for path in snakemake.input}
     for network, path in zip(snakemake.params.networks, snakemake.output):
         with atomic_path(path) as temporary:
             shutil.copyfile(measured[network], temporary)

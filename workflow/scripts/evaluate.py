@@ -17,7 +17,7 @@ from frugalvit.methods.trained import load_run
 def main(snakemake):
     files, params = snakemake.input, snakemake.params
     store = Store(Path(files.store[0]).parent)
-    features = Path(files.features[0]).parent if files.features else None
+    features = {Path(file).parents[1].name: Path(file).parent for file in files.features}
     for place, settings in enumerate(params.runs):
         model, card = load_run(Path(files.weights[place]).parent)
         run = TestedRun(
@@ -27,7 +27,7 @@ def main(snakemake):
             model=model.eval(),
             card=card,
             fabric=make_fabric(snakemake.resources.gpu, snakemake.threads, card["precision"]),
-            features=features if settings["from_features"] else None,
+            features=features.get(settings["features"]),
             splits=settings["splits"],
             batch_size=params.batch_size,
             mistakes=params.mistakes,

@@ -8,16 +8,15 @@ from frugalvit.evaluation.timed_points import with_times
 from frugalvit.files import write_csv
 from frugalvit.jobs.run import run_job
 from frugalvit.methods.sitting import Sitting
-from frugalvit.models.base import folder_of, preprocessing_of
+from frugalvit.models.base import folders_of
 
 
 def main(snakemake):
     params, files = snakemake.params, snakemake.input
-    store, base = Store(Path(files.store[0]).parent), folder_of(files.base)
+    store = Store(Path(files.store[0]).parent)
     sitting = Sitting(
         store,
-        base=base,
-        preprocessing=preprocessing_of(base, {"preprocessing": params.preprocessing}),
+        bases=folders_of(files.base),
         assignments={
             Path(path).parent.name: read_assignments(path, store) for path in files.assignments
         },

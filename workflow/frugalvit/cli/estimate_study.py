@@ -63,17 +63,20 @@ def command(
     cores = cores or usable_cores()
     threads = min(loaded.config["compute"]["threads"], cores)
     counts, stored = counted(loaded, study)
-    architecture = architecture_of(loaded, study)
+    shapes = {base: architecture_of(loaded, base, study) for base in loaded.bases}
     torch.set_num_threads(threads)
     batch, evaluated = (
         loaded.config["training"]["batch_size"],
         loaded.config["evaluation"]["batch_size"],
     )
-    speeds = measure_speeds(architecture, CLASSES, batch, evaluated, seconds)
-    jobs = expected_jobs(loaded, counts, speeds, architecture["num_layers"], stored)
+    speeds = {
+        base: measure_speeds(shape, CLASSES, batch, evaluated, seconds)
+        for base, shape in shapes.items()
+    }
+    jobs = expected_jobs(loaded, counts, speeds, stored)
     slots = max(1, cores // threads)
     whole = wall_seconds(jobs, slots)
-    room = room_needed(loaded, architecture, next(iter(counts.values())), slots)
+    room = room_needed(loaded, shapes, next(iter(counts.values())), slots)
     record: dict[str, Any] = {
         "study": loaded.name,
         "seconds": round(whole, 1),
@@ -160,18 +163,20 @@ def counted(study: "Study", file: Path) -> "tuple[dict[str, Counts], bool]":
     return found, path.exists()
 
 
-def architecture_of(study: "Study", file: Path) -> dict[str, Any]:
-    """The base's, from its card, the configuration or its weights file.
+def architecture_of(study: "Study", folder: str, file: Path) -> dict[str, Any]:
+    """That of a base at a size, from its card, the configuration or its weights file.
 
     Raises:
         ConfigError: none of them tells.
     """
+    from frugalvit.config.bases import base_key
     from frugalvit.config.related import known_architecture
     from frugalvit.data.mirror import find_file
     from frugalvit.files import read_json
     from frugalvit.models.weights.load import load_file
 
-    base, card = study.config["base"], Path("results") / study.name / "base" / "card.json"
+    base, key = study.bases[folder].settings, base_key(study.bases[folder].name)
+    card = Path("results") / study.name / folder / "card.json"
     if not study.based:
         raise ConfigError(
             "base: missing; estimate times the base's shape, and tells of no study of networks of their "
@@ -182,13 +187,13 @@ def architecture_of(study: "Study", file: Path) -> dict[str, Any]:
     if known := known_architecture(base):
         return known
     if base["source"] == "file":
-        path = find_file(base["file"], study.mirror, "base.file")
+        path = find_file(base["file"], study.mirror, f"{key}.file")
         stated = base["architecture"] or {}
         _, architecture, _ = load_file(
             path, image_size=base["image_size"], num_heads=stated.get("num_heads"), expected=stated
         )
         return architecture
     raise ConfigError(
-        "base: its shape is known once it is downloaded; make it first: "
+        f"{key}: its shape is known once it is downloaded; make it first: "
         f".venv/bin/snakemake --cores 1 --configfile {file} -- {card}"
     )

@@ -1,4 +1,4 @@
-"""A study's base: its settings checked, and the run that pretrains it."""
+"""A study's bases: their settings checked, and the runs that pretrain them."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from frugalvit.data.mirror import find_file
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
 
+ONE = "base"  # the key, and the name, of a base that stands alone
 # Short side over centre crop, both in px, as most weights are published.
 _RESIZED, _CROPPED = 256, 224
 # torchvision's weights that are published otherwise.
@@ -35,11 +36,6 @@ def resized_side(base: dict) -> int:
     return size + 2 * round(size * (resized - cropped) / cropped / 2)
 
 
-def size_key(base: dict) -> str:
-    """The key that says how large a square models see."""
-    return "images.size" if base["source"] == NONE else "base.image_size"
-
-
 def without_base(images: dict) -> dict:
     """The `base` of a study that has none: what is seen, and nothing to start from."""
     base = validate({"source": "random"}, "base")
@@ -47,17 +43,25 @@ def without_base(images: dict) -> dict:
     return base | seen | {"source": NONE}
 
 
-def require_one(config: dict) -> None:
-    """Fill in `base` where a validated study has none.
+def collect_bases(config: dict) -> None:
+    """Fill in `bases`, name -> settings, of a validated study, and `base`, the first of them.
 
     Raises:
         ConfigError: neither a base nor images, or both, or an experiment that starts from a base.
     """
-    if "base" in config:
+    if "base" in config and "bases" in config:
+        raise ConfigError("base: bases names them all; write this one there, with a name")
+    if ONE in config.get("bases", {}):
+        raise ConfigError(
+            f"bases.{ONE}: the name of a base that stands alone; give it another name"
+        )
+    if "bases" in config or "base" in config:
         if "images" in config:
             raise ConfigError(
                 "images: the base's image_size, mean and std hold; remove images or base"
             )
+        config.setdefault("bases", {ONE: config.get("base")})
+        config["base"] = next(iter(config["bases"].values()))
         return
     if "images" not in config:
         raise ConfigError(
@@ -70,10 +74,21 @@ def require_one(config: dict) -> None:
                 "another method or, where it has one, a network of its own"
             )
     config["base"] = without_base(config["images"])
+    config["bases"] = {ONE: config["base"]}
 
 
-def check_base(base: dict, mirror: str | None) -> None:
+def base_key(name: str) -> str:
+    """The key under which a base of `bases` stands in the study."""
+    return ONE if name == ONE else f"bases.{name}"
+
+
+def check_base(base: dict, mirror: str | None, at: str) -> None:
     """Check what the schema cannot.
+
+    Args:
+        base: its settings.
+        mirror: folder in which weights are looked for first.
+        at: its key.
 
     Raises:
         ConfigError: one line that names the key and the remedy.
@@ -81,45 +96,54 @@ def check_base(base: dict, mirror: str | None) -> None:
     source = base["source"]
     needs = {"torchvision": "model", "hub": "repository", "file": "file", "pretrain": "pretrain"}
     if source in needs and not base[needs[source]]:
-        raise ConfigError(f"base.{needs[source]}: missing; base.source {source} needs it")
+        raise ConfigError(f"{at}.{needs[source]}: missing; base.source {source} needs it")
     if base["check"] and source not in ("file", "hub"):
         raise ConfigError(
-            f"base.check: base.source {source} brings no weights of timm's naming; leave it out"
+            f"{at}.check: base.source {source} brings no weights of timm's naming; leave it out"
         )
     if source == "file":
-        find_file(base["file"], mirror, "base.file")
+        find_file(base["file"], mirror, f"{at}.file")
     architecture = base["architecture"] or {}
     if source in ("pretrain", "random"):
         known = load_schema()["$defs"]["base"]["properties"]["architecture"]["properties"]
         for key in known:
             if key not in architecture:
                 raise ConfigError(
-                    f"base.architecture.{key}: missing; base.source {source} needs it"
+                    f"{at}.architecture.{key}: missing; base.source {source} needs it"
                 )
         if architecture["hidden_dim"] % architecture["num_heads"]:
             raise ConfigError(
-                f"base.architecture.num_heads: {architecture['num_heads']} heads do not divide "
+                f"{at}.architecture.num_heads: {architecture['num_heads']} heads do not divide "
                 f"hidden_dim {architecture['hidden_dim']}; choose a divisor"
             )
-    patch = architecture.get("patch_size")
-    if patch and base["image_size"] % patch:
-        raise ConfigError(
-            f"base.image_size: {base['image_size']} px is no multiple of the patch size {patch}; "
-            f"use {base['image_size'] // patch * patch or patch}"
-        )
+    check_patches(base, f"{at}.image_size")
     ready = base["pretrain"] and base["pretrain"]["ready_made"]
     if source == "pretrain" and ready and not Path(ready).is_file():
         raise ConfigError(
-            f"base.pretrain.ready_made: no file '{ready}'; correct the path, or null pretrains anew"
+            f"{at}.pretrain.ready_made: no file '{ready}'; correct the path, or null pretrains anew"
         )
 
 
-def pretraining_run(config: dict) -> dict:
-    """Settings of the run that makes the base: `training` defaults, the pretraining's own changes."""
-    pretrain = config["base"]["pretrain"]
+def check_patches(base: dict, key: str) -> None:
+    """Refuse a size that is no whole number of patches, where the study tells how large they are.
+
+    Raises:
+        ConfigError: names `key`.
+    """
+    patch = (base["architecture"] or {}).get("patch_size")
+    if patch and base["image_size"] % patch:
+        raise ConfigError(
+            f"{key}: {base['image_size']} px is no multiple of the patch size {patch}; "
+            f"use {base['image_size'] // patch * patch or patch}"
+        )
+
+
+def pretraining_run(base: dict) -> dict:
+    """Settings of the run that makes a base: `training` defaults, the pretraining's own changes."""
+    pretrain = base["pretrain"]
     training = validate({}, "training") | FROM_NOTHING
     training = merge(training, pretrain["training"])
     phase = {"train": "all", "epochs": pretrain["epochs"]}
     settings = run_settings("pretrain", pretrain["seed"], training, [phase])
-    base = {key: config["base"][key] for key in ("architecture", "image_size", "mean", "std")}
-    return settings | {"dataset": pretrain["dataset"], "splits": pretrain["splits"], "base": base}
+    made = {key: base[key] for key in ("architecture", "image_size", "mean", "std")}
+    return settings | {"dataset": pretrain["dataset"], "splits": pretrain["splits"], "base": made}

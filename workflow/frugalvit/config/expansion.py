@@ -1,6 +1,7 @@
 """All experiments of a study, each after those that it builds on."""
 
 from frugalvit.config.experiments import Experiment, Run, check_own_keys, expand
+from frugalvit.config.sized_bases import SizedBase, base_named, check_inherited, folder_of
 from frugalvit.errors import ConfigError
 
 BASE = "base"  # what an experiment says that starts from no other
@@ -9,8 +10,15 @@ LONGEST_CHAIN = (
 )
 
 
-def expanded(config: dict) -> tuple[dict[str, Experiment], dict[str, Run]]:
-    """All experiments of a validated config and all their runs, in the config's order."""
+def expanded(
+    config: dict, bases: dict[str, SizedBase]
+) -> tuple[dict[str, Experiment], dict[str, Run]]:
+    """All experiments of a validated config and all their runs, in the config's order.
+
+    Args:
+        config: the study.
+        bases: that experiments start from, by folder.
+    """
     experiments: dict[str, Experiment] = {}
     runs: dict[str, Run] = {}
     found: dict[str, tuple[Experiment, dict[str, Run]]] = {}
@@ -20,11 +28,33 @@ def expanded(config: dict) -> tuple[dict[str, Experiment], dict[str, Run]]:
         raw = config["experiments"][name]
         if raw.get("from") == BASE:
             del raw["from"]
-        found[name] = expand(name, raw, config, found)
+        base = _base_of(name, raw, config, bases, found)
+        # Its own base, at its size, in place of the study's first.
+        own = config | {"base": bases[base].settings}
+        found[name] = expand(name, raw, own, found, base)
     for name in config["experiments"]:
         experiments[name] = found[name][0]
         runs.update(found[name][1])
     return experiments, runs
+
+
+def _base_of(
+    name: str,
+    raw: dict,
+    config: dict,
+    bases: dict[str, SizedBase],
+    found: dict[str, tuple[Experiment, dict[str, Run]]],
+) -> str:
+    """Folder of the base, at a size, that an experiment starts from, be it through another."""
+    at = f"experiments.{name}"
+    if "from" in raw:
+        folder = found[raw["from"]][0].base
+        check_inherited(config, at, raw, raw["from"], bases[folder])
+    else:
+        base = base_named(config, raw, at)
+        size = raw.get("image_size", config["bases"][base]["image_size"])
+        folder = folder_of(config, base, size)
+    return folder
 
 
 def _sources_first(raw: dict[str, dict]) -> list[str]:

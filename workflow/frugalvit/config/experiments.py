@@ -69,6 +69,9 @@ class Experiment:
     search_runs: list[str]
     points: list[dict]  # grid points: setting -> value
     source: str | None = None  # experiment that it starts from
+    base: str = (
+        "base"  # folder of the base, at its size, that it starts from, be it through another
+    )
     keep_blocks: int | None = None  # of the base, be it through its source; all where None
     baseline: str | None = None  # experiment that it is compared with; `source` where not named
     # How the trained model is evaluated, in its method's words; no part of training.
@@ -81,15 +84,20 @@ class Experiment:
 
 
 def expand(
-    name: str, raw: dict, config: dict, sources: dict[str, tuple[Experiment, dict[str, Run]]]
+    name: str,
+    raw: dict,
+    config: dict,
+    sources: dict[str, tuple[Experiment, dict[str, Run]]],
+    base: str,
 ) -> tuple[Experiment, dict[str, Run]]:
     """One experiment of a validated config, and its runs by id.
 
     Args:
         name: of the experiment.
         raw: its entry in the config.
-        config: the whole study.
+        config: the whole study, its `base` the one, at its size, that this experiment starts from.
         sources: experiments expanded before it, which it may start from.
+        base: folder of the base.
 
     Raises:
         ConfigError: epochs that do not add up, blocks beyond the depth, a grid that sets no key.
@@ -104,6 +112,10 @@ def expand(
     source = sources[raw["from"]] if "from" in raw else None
     start = source[0] if source else None
     baseline = sources[raw["baseline"]][0] if "baseline" in raw else start
+    if baseline and baseline.base != base:
+        raise ConfigError(
+            f"{at}.baseline: '{baseline.name}' has another base or image_size; name one of the same"
+        )
     raw = raw | {"seeds": seeds}
     evaluation = _check(at, raw, config, start, baseline)
     layers = depth(raw, config, start)
@@ -148,6 +160,7 @@ def expand(
         search_runs=search_runs,
         points=points,
         source=raw.get("from"),
+        base=base,
         keep_blocks=raw.get("keep_blocks") or (start.keep_blocks if start else None),
         baseline=baseline.name if baseline else None,
         evaluation=evaluation,
@@ -229,7 +242,7 @@ def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -
 
 def preprocessing(base: dict) -> dict:
     """What a base's card says of its images, where the configuration says it all."""
-    return {key: base[key] for key in ("image_size", "mean", "std")}
+    return {key: base[key] for key in ("image_size", "mean", "std", "stored") if key in base}
 
 
 def shape_of(settings: dict, method: Method) -> dict:

@@ -13,7 +13,7 @@ from frugalvit.errors import ConfigError, shown
 MOST_RUNS = 5_000  # of a study; each is several jobs of Snakemake
 MOST_POINTS = 1_000  # of a grid
 MOST_CHOICES = 20_000  # points times seeds: each final run carries the settings of all points
-_FIXED = ("splits", "seeds", "method", "from", "baseline", "keep_blocks")
+_FIXED = ("splits", "seeds", "method", "from", "baseline", "keep_blocks", "base", "image_size")
 
 
 def check_runs(config: dict) -> None:

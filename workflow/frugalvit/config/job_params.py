@@ -29,13 +29,21 @@ def square(study: Study) -> dict[str, Any]:
     return {key: dataset[key] for key in SQUARE}
 
 
-def checked_experiments(study: Study) -> dict[str, dict[str, Any]]:
-    """What the early check reads of each experiment: shape, schedule, and how it is evaluated."""
+def checked_experiments(study: Study, base: str | None = None) -> dict[str, dict[str, Any]]:
+    """What the early check reads of each experiment: base, shape, schedule, how it is evaluated.
+
+    Args:
+        study: its configuration.
+        base: folder of a base: of the experiments that start from it alone.
+    """
     checked = {}
     for name, experiment in study.experiments.items():
+        if base not in (None, experiment.base):
+            continue
         first = experiment.final_runs[0]
         settings = study.runs[first].settings
         checked[name] = {
+            "base": experiment.base,
             "settings": {
                 **shape_of(settings, study.method_of(first)),
                 "keep_blocks": experiment.keep_blocks,
@@ -59,8 +67,10 @@ def counted_experiments(study: Study) -> dict[str, dict[str, Any]]:
 def summarized_runs(study: Study) -> list[dict[str, Any]]:
     """What names each run in the summary, what it is compared with, and what was asked of it."""
     rows = []
+    several = len({experiment.base for experiment in study.experiments.values()}) > 1
     for run in study.runs.values():
         experiment = study.experiments[run.experiment]
+        base = study.bases[experiment.base]
         compared = run.source
         if not compared and experiment.baseline:
             compared = f"{experiment.baseline}-s{run.seed}"
@@ -73,6 +83,7 @@ def summarized_runs(study: Study) -> list[dict[str, Any]]:
                 "method": experiment.method,
                 "compared": compared,
                 "how": experiment.evaluation,
+                **({"base": base.name, "image_size": base.image_size} if several else {}),
             }
         )
     return rows
@@ -115,8 +126,18 @@ def evaluated(study: Study, run: str) -> dict[str, Any]:
         "experiment": experiment.name,
         "how": experiment.evaluation,
         "splits": study.tested_splits(run),
-        "from_features": study.runs[run].head_only,
+        "features": features_folder(experiment.base) if study.runs[run].head_only else None,
     }
+
+
+def features_folder(base: str) -> str:
+    """Folder, under the study's results, of the features of a base at a size."""
+    return base.replace("base", "features", 1)
+
+
+def probes_table(base: str) -> str:
+    """Name of the table of what each block of a base at a size knows."""
+    return base.replace("base", "probes", 1)
 
 
 def search(study: Study, experiment: str) -> dict[str, Any]:

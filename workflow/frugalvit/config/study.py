@@ -5,33 +5,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frugalvit.config.abstaining_splits import check_calibration
-from frugalvit.config.bases import (
-    NONE,
-    check_base,
-    pretraining_run,
-    require_one,
-    resized_side,
-    size_key,
-)
-from frugalvit.config.datasets import check_sizes, collect_datasets
+from frugalvit.config.bases import NONE, base_key, check_base, collect_bases, resized_side
+from frugalvit.config.datasets import collect_datasets
 from frugalvit.config.expansion import expanded
-from frugalvit.config.experiments import Experiment, Run, preprocessing, shape_of
+from frugalvit.config.experiments import Experiment, Run, shape_of
 from frugalvit.config.grids import check_runs
 from frugalvit.config.images import asked_of_images, check_own_images
 from frugalvit.config.matrix import spread_out
 from frugalvit.config.networks import begins_with, check_weights, network_name
 from frugalvit.config.reading import check_extent
 from frugalvit.config.schema import merge, validate
-from frugalvit.data.mirror import at_home, find_file, find_mirror
+from frugalvit.config.sized_bases import (
+    FOLDER,
+    Pretraining,
+    SizedBase,
+    collect_pretrainings,
+    folder_of,
+    sized_bases,
+)
+from frugalvit.data.mirror import at_home, find_mirror
 from frugalvit.data.seen import View, too_little
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError, DataError
 from frugalvit.methods import registry
 from frugalvit.methods.method import Method
-from frugalvit.models.weights.beside import files_beside
 
 REFERENCE = "reference"  # folder under results/ of what is kept, and so no study's name
-PRETRAIN_SPLITS = "splits-pretrain"  # folder of the pretraining dataset's splits
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,8 @@ class Study:
     mirror: str | None
     datasets: dict[str, dict]  # folder under data/ -> settings; the study's own first
     split_sets: dict[str, dict]  # folder of splits -> settings
-    pretraining: dict | None  # settings of the run that makes the base
+    bases: dict[str, SizedBase]  # folder under the results -> base at a size
+    pretrainings: dict[str, Pretraining]  # folder of a base at its own size -> what makes it
     experiments: dict[str, Experiment]
     runs: dict[str, Run]
 
@@ -73,11 +73,6 @@ class Study:
         """Whether there is a base."""
         return self.config["base"]["source"] != NONE
 
-    @property
-    def preprocessing(self) -> dict | None:
-        """Size and normalisation of what networks see, where no base's card tells them."""
-        return None if self.based else preprocessing(self.config["base"])
-
     def experiment_of(self, run: str) -> Experiment:
         """The experiment that a run is of."""
         return self.experiments[self.runs[run].experiment]
@@ -89,6 +84,16 @@ class Study:
     def starts_from_base(self, run: str) -> bool:
         """Whether a run starts from the base or another run, not from a network of its own."""
         return self.method_of(run).based(self.runs[run].settings)
+
+    def pretraining_of(self, base: str) -> str | None:
+        """Folder of the pretraining whose weights become a base at a size; None where none does."""
+        name = self.bases[base].name
+        folder = folder_of(self.config, name, self.config["bases"][name]["image_size"])
+        return folder if folder in self.pretrainings else None
+
+    def base_of(self, run: str) -> str:
+        """Folder of the base, at its size, that a run starts from, be it through another."""
+        return self.experiment_of(run).base
 
     def splits_of(self, run: str) -> str:
         """Folder of the splits that a run goes by."""
@@ -155,23 +160,29 @@ class Study:
         return sorted(adaptive or self.used_splits[:1])
 
     def network_of(self, run: str) -> str:
-        """Name of the table of cost of the network that a plain run shares with others."""
+        """Place of the table of cost of the network that a plain run shares with others."""
         experiment = self.experiment_of(run)
         keep = experiment.keep_blocks
         precision = self.runs[run].settings["precision"]
         name = f"cost-first_{keep}" if keep else "cost"
         if not self.starts_from_base(run):
             name = f"cost-of-{experiment.name}"
+        name = f"{experiment.base}/{name}"
         return name if precision == "auto" else f"{name}-{precision}"
 
     @property
     def plain_networks(self) -> dict[str, dict]:
-        """What decides each network that plain runs share, by the name of its table of cost."""
+        """What decides each network that plain runs share, by the place of its table of cost."""
         return {self.network_of(run): self._network(run) for run in self.plain_runs}
 
     def _network(self, run: str) -> dict:
         precision = self.runs[run].settings["precision"]
-        network = {"keep_blocks": self.experiment_of(run).keep_blocks, "precision": precision}
+        experiment = self.experiment_of(run)
+        network = {
+            "base": experiment.base if self.based else None,
+            "keep_blocks": experiment.keep_blocks,
+            "precision": precision,
+        }
         if self.starts_from_base(run):
             return network
         return {**network, "made": shape_of(self.runs[run].settings, self.method_of(run))}
@@ -193,21 +204,14 @@ class Study:
                     found[name] = {"views": settings["views"], "augment": augment}
         return found
 
-    @property
-    def base_stamp(self) -> list | None:
-        """Name, size and date of the base's weights file, where it is one, and of what describes it."""
-        base = self.config["base"]
-        if base["source"] != "file":
-            return None
-        path = find_file(base["file"], self.mirror, "base.file")
-        files = [path, *(file for file in files_beside(path) if file.is_file())]
-        states = [(file.name, file.stat()) for file in files]
-        return [part for name, at in states for part in (name, at.st_size, int(at.st_mtime))]
-
-    def splits_reading(self, views: str) -> list[str]:
-        """Folders of the splits whose training images are read under a cached view set."""
+    def splits_reading(self, views: str, base: str = FOLDER) -> list[str]:
+        """Folders of the splits whose training images a base reads under a cached view set."""
         return sorted(
-            {self.splits_of(run) for run, own in self.runs.items() if views in own.feature_sets}
+            {
+                self.splits_of(run)
+                for run, own in self.runs.items()
+                if views in own.feature_sets and self.base_of(run) == base
+            }
         )
 
     @property
@@ -217,14 +221,23 @@ class Study:
 
     def dataset_of(self, splits: str) -> str:
         """Folder of the dataset that a folder of splits divides."""
-        return list(self.datasets)[-1] if splits == PRETRAIN_SPLITS else self.dataset
+        made = (made.dataset for made in self.pretrainings.values() if made.splits == splits)
+        return next(made, self.dataset)
 
     def view_of(self, splits: str) -> View:
         """How much of the images that a folder of splits divides the models see."""
-        base, dataset = self.config["base"], self.datasets[self.dataset_of(splits)]
-        key = "base.pretrain.dataset" if splits == PRETRAIN_SPLITS else "dataset"
-        how = (dataset["resize"], resized_side(base), key, size_key(base))
-        return View(base["image_size"], *how)
+        dataset = self.datasets[self.dataset_of(splits)]
+        for made in self.pretrainings.values():
+            if made.splits == splits:
+                base, size_key = made.settings["base"], f"{made.key}.image_size"
+                key, usual = (
+                    f"{made.key}.pretrain.dataset",
+                    resized_side({**base, "source": "pretrain"}),
+                )
+                return View(base["image_size"], dataset["resize"], usual, key, size_key)
+        largest = max(self.bases.values(), key=lambda base: base.image_size)
+        usual = max(resized_side(base.settings) for base in self.bases.values())
+        return View(largest.image_size, dataset["resize"], usual, "dataset", largest.key)
 
     def small_views(self, policy: str) -> list[str]:
         """A line for each dataset of whose images the models see little, where that is the policy."""
@@ -278,35 +291,36 @@ def _loaded(config: dict) -> Study:
     check_extent(config, "the study")
     config = validate(spread_out(copy.deepcopy(config)))
     check_runs(config)
-    require_one(config)
     if config["study"] == REFERENCE:
         raise ConfigError(
             f"study: results/{REFERENCE} holds the results that are kept; choose another name"
         )
-    for part, key in ((config["dataset"], "path"), (config["base"], "file")):
+    collect_bases(config)
+    files = [(base, "file") for base in config["bases"].values()]
+    for part, key in ((config["dataset"], "path"), *files):
         if part[key] and part[key].startswith("~"):
             part[key] = at_home(part[key])
     mirror = find_mirror(config)
     if mirror and not Path(mirror).is_dir():
         raise ConfigError(f"mirror: no folder '{mirror}'; correct it, or set it to null")
-    datasets = collect_datasets(config, mirror)
-    check_base(config["base"], mirror)
+    for name, base in config["bases"].items():
+        check_base(base, mirror, base_key(name))
     check_weights(config["experiments"], mirror)
-    check_sizes(config, datasets)
+    bases = sized_bases(config)
+    datasets, pretrained_on = collect_datasets(config, mirror, bases)
     split_sets = {"splits": config["splits"]}
     for name, changes in config["split_variants"].items():
         split_sets[f"splits-{name}"] = merge(config["splits"], changes)
-    pretraining = None
-    if config["base"]["source"] == "pretrain":
-        if PRETRAIN_SPLITS in split_sets:
+    pretrainings = collect_pretrainings(config, pretrained_on)
+    for made in pretrainings.values():
+        if made.splits in split_sets:
             raise ConfigError(
                 "split_variants.pretrain: this name is the base's own; choose another"
             )
-        changes = config["base"]["pretrain"]["splits"]
-        split_sets[PRETRAIN_SPLITS] = merge(validate({}, "splits"), changes)
-        pretraining = pretraining_run(config)
+        changes = config["bases"][made.name]["pretrain"]["splits"]
+        split_sets[made.splits] = merge(validate({}, "splits"), changes)
 
-    experiments, runs = expanded(config)
+    experiments, runs = expanded(config, bases)
     for index, name in enumerate(config["figures"]["experiments"] or []):
         if name not in experiments:
             raise ConfigError(
@@ -322,23 +336,11 @@ def _loaded(config: dict) -> Study:
         mirror=mirror,
         datasets=datasets,
         split_sets=split_sets,
-        pretraining=pretraining,
+        bases=bases,
+        pretrainings=pretrainings,
         experiments=experiments,
         runs=runs,
     )
     for line in study.small_views("error"):
         raise ConfigError(line)
     return study
-
-
-def holds_results_only(study: Study, folder: Path) -> bool:
-    """Whether `folder` has a study's summary, but neither its images nor any weights.
-
-    So looks a fresh clone that holds the committed CSV files of a study.
-    """
-    results = folder / "results" / study.name
-    return (
-        (results / "summary.csv").exists()
-        and not (folder / "data" / study.dataset / "store" / "index.csv").exists()
-        and not any(results.rglob("*.safetensors"))
-    )

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from frugalvit.data.batch_views import BatchAugment
-from frugalvit.data.boxes import in_window, stored_boxes, with_boxes
+from frugalvit.data.boxes import boxes_in_view, in_window, stored_boxes, with_boxes
 from frugalvit.data.store import Store
-from frugalvit.data.views import Augment, to_tensor, view_keys
+from frugalvit.data.views import Augment, centre_crop, resize_squares, to_tensor, view_keys
 
 
 def mix_seed(*numbers: int) -> int:
@@ -27,6 +27,8 @@ class ImageSet(Dataset):
     the number of workers. A set that is `boxed` gives targets `[batch, 5]` (`data.boxes`) in place of
     labels, with the boxes where they lie in the view. One whose `views_later` is set gives stored
     pixels, uint8, and what was drawn for them; `view` makes images of both, on their device.
+    Where `preprocessing` names a side that is `stored`, the store's squares are resized to it first, so
+    that views of every size show the same share of a photo.
     """
 
     def __init__(
@@ -47,6 +49,9 @@ class ImageSet(Dataset):
         how = (preprocessing["image_size"], preprocessing["mean"], preprocessing["std"])
         self._how = how
         self.image_size = preprocessing["image_size"]
+        self.side = (
+            preprocessing.get("stored") or store.image_size
+        )  # of squares that views are cut from
         self.augment = Augment(augment, *how) if augment else None
         self._later = BatchAugment(augment, *how) if augment and views_later else None
         self.seed = seed
@@ -59,8 +64,18 @@ class ImageSet(Dataset):
         return len(self.ids)
 
     def raw(self, positions: Sequence[int]) -> np.ndarray:
-        """Stored pixels, uint8 `[batch, side, side, 3]`."""
-        return self.store.read(self.splits[positions], self.rows[positions])
+        """Pixels that views are cut from, uint8 `[batch, side, side, 3]`."""
+        stored = self.store.read(self.splits[positions], self.rows[positions])
+        return resize_squares(stored, self.side)
+
+    def pictures(self, positions: Sequence[int]) -> np.ndarray:
+        """Pixels of the evaluation view, uint8 `[batch, image_size, image_size, 3]`."""
+        return centre_crop(self.raw(positions), self.image_size)
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """Boxes `[images, 4]` in the evaluation view (`data.boxes`)."""
+        return boxes_in_view(self.store, self.ids, self.image_size, self.side)
 
     def view(self, batch: Any) -> Tensor:
         """Images `[batch, 3, size, size]` of an item's first part, which they mostly are already."""
@@ -84,7 +99,7 @@ class ImageSet(Dataset):
         labels = self.labels[torch.from_numpy(positions)]
         if self._stored is None:
             return labels
-        boxes, side = self._stored[positions], self.store.image_size
+        boxes, side = self._stored[positions], self.side
         if self.augment is None:
             start = (side - self.image_size) // 2
             return with_boxes(labels, in_window(boxes * side, start, self.image_size))

@@ -23,9 +23,14 @@ def stored_boxes(store: Store, ids: Sequence[str]) -> np.ndarray:
     return boxes
 
 
-def boxes_in_view(store: Store, ids: Sequence[str], image_size: int) -> np.ndarray:
-    """Boxes `[images, 4]` in the evaluation view, the stored squares' middle of `image_size` px."""
-    side = store.image_size
+def boxes_in_view(
+    store: Store, ids: Sequence[str], image_size: int, side: int | None = None
+) -> np.ndarray:
+    """Boxes `[images, 4]` in the evaluation view, the middle `image_size` px of squares of `side` px.
+
+    The stored ones have `side` where it is None.
+    """
+    side = side or store.image_size
     return in_window(stored_boxes(store, ids) * side, (side - image_size) // 2, image_size)
 
 

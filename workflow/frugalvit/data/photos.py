@@ -14,7 +14,7 @@ from frugalvit.data.batches import as_it_is, batch_order
 from frugalvit.data.decode import square_in_photo
 from frugalvit.data.folders import files_below
 from frugalvit.data.items import SUFFIXES
-from frugalvit.data.views import to_tensor
+from frugalvit.data.views import resize_squares, to_tensor
 from frugalvit.errors import DataError
 
 
@@ -48,12 +48,15 @@ class Photos(Dataset):
     Args:
         files: of the photos.
         square: how the store of the model's study was cut.
-        preprocessing: of the model's card: `image_size`, `mean`, `std`.
+        preprocessing: of the model's card: `image_size`, `mean`, `std`, perhaps `stored`.
     """
 
     def __init__(self, files: Sequence[Path], square: Square, preprocessing: dict[str, Any]):
         self.files = files
         self.square = square
+        self._side = (
+            preprocessing.get("stored") or square.crop
+        )  # of squares that views are cut from
         self._how = (preprocessing["image_size"], preprocessing["mean"], preprocessing["std"])
 
     def __len__(self) -> int:
@@ -68,7 +71,8 @@ class Photos(Dataset):
                 faults.append((file, str(error)))
         images = torch.empty(0, 3, size, size)
         if found:
-            images = to_tensor(np.stack([pixels for _, pixels, _ in found]), *self._how)
+            pixels = resize_squares(np.stack([pixels for _, pixels, _ in found]), self._side)
+            images = to_tensor(pixels, *self._how)
         return PhotoBatch(
             images, [file for file, *_ in found], [part for *_, part in found], faults
         )
@@ -94,8 +98,8 @@ class Photos(Dataset):
     def _part(self, width: int, height: int) -> Part:
         """The view within the store's square within the photo."""
         left, top, side = square_in_photo(width, height, self.square.resize, self.square.crop)
-        size, pixel = self._how[0], side / self.square.crop
-        start = (self.square.crop - size) // 2 * pixel
+        size, pixel = self._how[0], side / self._side
+        start = (self._side - size) // 2 * pixel
         return Part(left + start, top + start, size * pixel)
 
 

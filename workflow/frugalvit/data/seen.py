@@ -36,3 +36,21 @@ def too_little(view: View) -> str:
         f"{view.key}.resize: {view.resize} px for {view.size_key} {view.image_size}: {told(view)}; "
         f"leave it out (then {view.usual} px) or raise {view.size_key}"
     )
+
+
+def scaled_side(image_size: int, share: float, resize: int, crop: int) -> int:
+    """Side (px) to which a store's squares are resized so that `image_size` px show a share of a photo.
+
+    It is `crop` itself where the store was made for that size. Both have as many pixels around the view
+    on either side: an odd number would move it off the centre.
+
+    Args:
+        image_size: side of the view, px.
+        share: of the photo's short side that the view shows.
+        resize: short side of the photo, px, of which the store keeps a square.
+        crop: side of that square, px.
+    """
+    wanted = image_size / share  # short side of the photo at the view's scale
+    if abs(wanted - resize) < 1:
+        return crop
+    return image_size + 2 * round((crop * wanted / resize - image_size) / 2)

@@ -14,16 +14,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from frugalvit.config import job_params
-from frugalvit.config.study import PRETRAIN_SPLITS, Study
+from frugalvit.config.bases import base_key
+from frugalvit.config.study import Study
 from frugalvit.data.mirror import find_mirror
 from frugalvit.data.prepare import made_from, prepare
 from frugalvit.data.sources.listing import download
 from frugalvit.data.split_files import write_splits
 from frugalvit.data.store import Store
 from frugalvit.devices.fabric import Fabric, loader_workers, make_fabric, training_fabric
+from frugalvit.errors import renamed
 from frugalvit.files import read_json, sha256_file, write_json
 from frugalvit.jobs.processes import launch
-from frugalvit.methods.base_checks import check_base
+from frugalvit.methods.base_checks import check_bases
 from frugalvit.methods.image_checks import check_images
 from frugalvit.methods.pretraining import pretrain
 from frugalvit.methods.trained import MethodRecipe
@@ -59,6 +61,7 @@ class Workspace:
     threads: int
     code: str
     _divided: dict[str, Path] = field(default_factory=dict)  # folders of splits made by this call
+    _exported: dict[str, Path] = field(default_factory=dict)  # and of bases
 
     @property
     def results(self) -> Path:
@@ -81,8 +84,8 @@ class Workspace:
             folder=self.results / "runs" / run,
             store=self.store,
             assignments=splits / "assignments.csv",
-            base=self.base,
-            features={views: self.views(views) for views in own.feature_sets},
+            base=self.base(run),
+            features={views: self.views(views, run) for views in own.feature_sets},
             source=source,
             teacher=teacher,
             network=self.network(run),
@@ -123,7 +126,7 @@ class Workspace:
         made = {
             "index": self.store / "index.csv",
             "assignments": self.splits(self.study.splits_of(run)) / "assignments.csv",
-            "base": self.base and self.base / WEIGHTS,
+            "base": (base := self.base(run)) and base / WEIGHTS,
             "network": self.network(run),
             "teacher": own.teacher and self.earlier(own.teacher) / WEIGHTS,
             "source": own.source and self.earlier(own.source) / WEIGHTS,
@@ -166,24 +169,28 @@ class Workspace:
         check_images(store.index, **job_params.counted_experiments(self.study))
         return len(store.class_names)
 
-    @cached_property
-    def base(self) -> Path | None:
-        """Folder of the base; None in a study without one."""
+    def base(self, run: str) -> Path | None:
+        """Folder of the base, at its size, that a run starts from, made once a call; None without one."""
+        name = self.study.base_of(run)
         if not self.study.based:
             return None
-        folder, config = self.results / "base", self.study.config["base"]
-        export_base(
-            config,
-            folder / WEIGHTS,
-            folder / CARD,
-            freeze_check=all_freeze_reports,
-            mirror=find_mirror(self.study.config),
-            cache=self.home / "data" / "weights",
-            pretrained=self._pretrained(),
-            pretraining=self.study.pretraining,
-        )
-        check_base(folder, job_params.checked_experiments(self.study), self.checked)
-        return folder
+        if name not in self._exported:
+            folder, made = self.results / name, self.study.pretraining_of(name)
+            with renamed("base", base_key(self.study.bases[name].name)):
+                export_base(
+                    self.study.bases[name].settings,
+                    folder / WEIGHTS,
+                    folder / CARD,
+                    freeze_check=all_freeze_reports,
+                    mirror=find_mirror(self.study.config),
+                    cache=self.home / "data" / "weights",
+                    pretrained=self._pretrained(made) if made else [],
+                    pretraining=self.study.pretrainings[made].settings if made else None,
+                )
+            asked = job_params.checked_experiments(self.study, name)
+            check_bases({name: folder}, asked, self.checked)
+            self._exported[name] = folder
+        return self._exported[name]
 
     def network(self, run: str) -> Path | None:
         """Weights that a run's own network begins with, where it has one that does."""
@@ -200,16 +207,15 @@ class Workspace:
         )
         return folder / WEIGHTS
 
-    def _pretrained(self) -> list[Path]:
-        """Weights and card of the pretraining; nothing where the base comes from elsewhere."""
-        config, settings = self.study.config["base"], self.study.pretraining
-        if settings is None:
-            return []
+    def _pretrained(self, base: str) -> list[Path]:
+        """Weights and card of a base's pretraining."""
+        made = self.study.pretrainings[base]
+        config, settings = self.study.config["bases"][made.name], made.settings
         if config["pretrain"]["ready_made"]:
             weights = Path(config["pretrain"]["ready_made"])
             return [weights, weights.with_name(CARD)]
-        own = self.results / "base" / "pretraining"
-        for folder in (own, self.home / "results" / self.study.name / "base" / "pretraining"):
+        own = self.results / base / "pretraining"
+        for folder in (own, self.home / "results" / self.study.name / base / "pretraining"):
             card = folder / CARD
             if card.is_file() and read_json(card)["settings"] == _plain(settings):
                 return [folder / WEIGHTS, card]
@@ -217,10 +223,10 @@ class Workspace:
         pretrain(
             fabric,
             settings,
-            {key: config[key] for key in ("architecture", "image_size", "mean", "std")},
+            settings["base"],
             own,
-            self._store(self.study.dataset_of(PRETRAIN_SPLITS)),
-            self.splits(PRETRAIN_SPLITS) / "assignments.csv",
+            self._store(made.dataset),
+            self.splits(made.splits) / "assignments.csv",
             batch_size=self.study.config["evaluation"]["batch_size"],
             workers=self._workers(fabric),
             code=self.code,
@@ -228,15 +234,17 @@ class Workspace:
         )
         return [own / WEIGHTS, own / CARD]
 
-    def views(self, name: str) -> Path:
-        """Folder of cached features."""
-        assert self.base is not None, "features are a base's"
-        view_set, folder = self.study.view_sets[name], self.results / "features" / name
-        used = self.study.splits_reading(name)
+    def views(self, name: str, run: str) -> Path:
+        """Folder of cached features of the base that a run starts from."""
+        path, base = self.base(run), self.study.base_of(run)
+        assert path is not None, "features are a base's"
+        view_set = self.study.view_sets[name]
+        folder = self.results / job_params.features_folder(base) / name
+        used = self.study.splits_reading(name, base)
         tables = [self.splits(one) / "assignments.csv" for one in used] if view_set["views"] else []
         fabric = make_fabric(min(self.gpus, 1), self.threads, "32-true")
         batch_size = self.study.config["evaluation"]["batch_size"]
-        write_views(fabric, Store(self.store), self.base, view_set, tables, folder, batch_size)
+        write_views(fabric, Store(self.store), path, view_set, tables, folder, batch_size)
         return folder
 
     def _training_fabric(self, precision: str) -> Fabric:

@@ -1,6 +1,6 @@
 """The model card of a study's answer as files: Markdown, and a page that needs no other file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,17 @@ def write_card(
                 summary=summary,
                 report=read_json(files.report),
                 checks=read_csv(files.checks),
-                base=read_json(files.base) if files.base else None,
+                base=_base_of(beside["card"], files.base),
                 abstain=None if unsure is None else unsure.to_dict(),
             )
         )
     for path, content in ((markdown_file, text), (page, as_html(text, title))):
         with atomic_path(path) as temporary:
             temporary.write_text(content, encoding="utf-8")
+
+
+def _base_of(card: dict[str, Any], bases: Sequence[str | Path]) -> dict[str, Any] | None:
+    """The card of the base that a run was made from; None of one made from nothing."""
+    weights = card["sha256"].get("base")
+    found = (base for base in map(read_json, bases) if base["weights_sha256"] == weights)
+    return next(found, None)

@@ -11,6 +11,7 @@ COLUMNS = [
     "ece", "gflops", "latency_ms", "images_per_s", "params_m", "train_seconds", "peak_memory_mb",
     "device", "selected", "warning",
 ]  # fmt: skip
+BASE = ("base", "image_size")  # columns of a study with several bases or sizes
 COST = ("gflops", "latency_ms", "images_per_s", "params_m")
 
 
@@ -30,7 +31,8 @@ def summarize(
 
     Args:
         study: its name.
-        runs: for each, `{run, experiment, seed, point}`, its metrics by split, and its card.
+        runs: for each, `{run, experiment, seed, point}`, where a study has several also the name of its
+            `base` and its `image_size`, then its metrics by split, and its card.
         costs: run -> measured cost, where it was measured.
         choices: experiment -> grid point that its search chose.
         points: operating points of all adaptive runs.
@@ -39,9 +41,10 @@ def summarize(
         measures: of methods, that are columns besides; empty where a run has none.
 
     Returns:
-        `COLUMNS` and `measures`. `device` is the one trained on. `selected` is true for the chosen
-        point's runs, false for the others of a search, empty for experiments without one; `warning`
-        stands in the row of the test images; columns without a meaning are empty.
+        `COLUMNS`, `measures` and, of several bases or sizes, `BASE`. `device` is the one trained on.
+        `selected` is true for the chosen point's runs, false for the others of a search, empty for
+        experiments without one; `warning` stands in the row of the test images; columns without a
+        meaning are empty.
     """
     used = points[is_chosen(points)].set_index(["run", "split"])
     rows = []
@@ -65,9 +68,11 @@ def summarize(
                     "selected": _selected(run, choices),
                     "warning": warnings.get(run["run"]) if split == "test" else None,
                     **{name: values.get(name) for name in measures},
+                    **{name: run[name] for name in BASE if name in run},
                 }
             )
-    return pd.DataFrame(rows, columns=[*COLUMNS, *measures])
+    told = [name for name in BASE if any(name in run for run, _, _ in runs)]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *measures, *told])
 
 
 def metrics_table(runs: list[tuple[dict, dict, dict]]) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Measured time joined to operating points: which models to time, and where their times go."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +41,13 @@ class TimedRun:
     def key(self, model: str) -> tuple:
         """Which measurement serves a model."""
         if model == FULL:
-            return plain_key(self.card["architecture"]["num_layers"], self.card["precision"])
+            return plain_key(self.card["architecture"], self.card["precision"])
         return self.run["run"], model
 
 
-def plain_key(num_layers: int, precision: str) -> tuple:
-    """Which measurement serves a network without adaptation: all share it of one depth and precision."""
-    return FULL, num_layers, precision
+def plain_key(architecture: Mapping[str, Any], precision: str) -> tuple:
+    """Which measurement serves a network without adaptation: all share it of one shape and precision."""
+    return FULL, json.dumps(architecture, sort_keys=True), precision
 
 
 def model_names(points: pd.DataFrame) -> list[str]:

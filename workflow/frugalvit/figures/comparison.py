@@ -1,8 +1,8 @@
 """Plain and adaptive experiments on one scale: accuracy, and cost as a share of the full model's.
 
 Times of different processes do not compare, so an adaptive run's are divided by those of the plain
-model that was timed beside it (`full` in its `cost.csv`); a plain run's by the median of the uncut
-plain experiments.
+model that was timed beside it (`full` in its `cost.csv`); a plain run's by the median of the
+plain experiments whose network is the study's full model: its first base, whole, at its own size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,9 +55,10 @@ COST_COLUMNS = (
     "device",
     "threads",
 )
-# What a row is: the whole network, its first blocks, an operating point, one that saves nothing.
-PLAIN, SHALLOWER, ADAPTIVE, MASKED = "plain", "shallower", "adaptive", "masked"
-ROLES = (PLAIN, SHALLOWER, ADAPTIVE, MASKED)
+# What a row is: the full model, another network (its first blocks, another base, another size), an
+# operating point, one that saves nothing.
+PLAIN, RIVAL, ADAPTIVE, MASKED = "plain", "rival", "adaptive", "masked"
+ROLES = (PLAIN, RIVAL, ADAPTIVE, MASKED)
 POINT = ["experiment", "method", "role", "setting", "value", "chosen", "joined"]  # what names one
 
 
@@ -74,7 +75,7 @@ def compared(
     points: pd.DataFrame,
     summary: pd.DataFrame,
     costs: pd.DataFrame,
-    experiments: Mapping[str, int | None],
+    experiments: Mapping[str, str],
     looks: Looks,
     split: str,
     throughput_batch: int,
@@ -85,7 +86,7 @@ def compared(
         points: `POINT_COLUMNS`.
         summary: `SUMMARY_COLUMNS`.
         costs: `COST_COLUMNS` and `run`, of all runs.
-        experiments: to compare; the number of blocks that each keeps, None for all.
+        experiments: to compare; what tells the network of each from the full model, empty where none.
         looks: of their methods.
         split: of the accuracies.
         throughput_batch: images a batch of the points' `images_per_s`.
@@ -98,15 +99,17 @@ def compared(
     of_compared = summary.loc[summary["experiment"].isin(list(experiments)), "run"]
     full = plain_costs(costs[costs["run"].isin(of_compared)], throughput_batch)
     plain = plain_runs(summary, points, list(experiments), split)
-    cut = plain["experiment"].map(lambda name: experiments[name] is not None)
     own = full.reindex(plain["run"]).set_axis(plain.index)
-    whole = [name for name in experiments if experiments[name] is None]
+    whole = [name for name, words in experiments.items() if not words]
+    rival = ~plain["experiment"].isin(whole)
     of_whole = summary.loc[summary["experiment"].isin(whole), "run"]
-    # The uncut model: plain runs', or where none is shown, as it was timed beside adaptive ones.
-    uncut = own[~cut.astype(bool)] if not cut.all() else full[full.index.isin(of_whole)]
-    reference = (uncut if len(uncut) else full).median()
+    # The full model: plain runs', or where none is shown, as it was timed beside adaptive ones; where
+    # no experiment has it, the largest of all.
+    timed = own[~rival] if not rival.all() else full[full.index.isin(of_whole)]
+    timed = timed if len(timed) else full[full["gflops"] == full["gflops"].max()]
+    reference = timed.median()
     plain = plain.assign(
-        role=cut.map({True: SHALLOWER, False: PLAIN}),
+        role=rival.map({True: RIVAL, False: PLAIN}),
         setting="",
         value=float("nan"),
         chosen=True,
@@ -120,13 +123,13 @@ def compared(
     ]
     adaptive = pd.concat(groups) if groups else adaptive
     beside = full.reindex(adaptive["run"]).set_axis(adaptive.index)
-    # Times are divided by those of the model beside them; where that is itself cut, the uncut one
-    # is that much larger.
-    keeps = adaptive["experiment"].map(lambda name: experiments[name])
+    # Times are divided by those of the model beside them; where that is another than the full one, the
+    # full one is that much larger.
+    networks = adaptive["experiment"].map(dict(experiments))
     beside_whole = beside.copy()
-    for keep in keeps.dropna().unique():
-        shorter = keeps == keep
-        beside_whole[shorter] /= share_of_plain(beside[shorter].median(), reference)
+    for words in networks[networks != ""].unique():
+        of_network = networks == words
+        beside_whole[of_network] /= share_of_plain(beside[of_network].median(), reference)
     masked = is_masked(adaptive, looks)
     aimed = [
         setting == FULL or setting in looks.get(method, OTHER).targets

@@ -32,7 +32,7 @@ TABLES = {
     "assignments": Table("{splits}/assignments.csv"),
     "samples": Table("{splits}/samples.csv"),
     "checks": Table("{splits}/checks.csv"),
-    "probes": Table("{splits}/probes.csv", may_be_empty=True),
+    "probes": Table("{splits}/{probes}.csv", may_be_empty=True),
     "run_probes": Table("runs/{run}/probes.csv"),
     "grid": Table("grid/{experiment}.csv"),
     "summary": Table("summary.csv"),

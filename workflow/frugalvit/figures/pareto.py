@@ -58,7 +58,7 @@ def draw(
     *,
     study: str,
     looks: Looks,
-    experiments: Mapping[str, int | None],
+    experiments: Mapping[str, str],
     throughput_batch: int,
     width_mm: float,
 ) -> Figure:

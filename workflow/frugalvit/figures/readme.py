@@ -13,7 +13,7 @@ from frugalvit.config.reading import read_yaml
 from frugalvit.config.study import Study, load_study
 from frugalvit.errors import ConfigError, DataError, FrugalError
 from frugalvit.figures import comparison, kept, overview, shown, style, tables
-from frugalvit.figures.comparison import MASKED, PLAIN, SHALLOWER
+from frugalvit.figures.comparison import MASKED, PLAIN, RIVAL
 from frugalvit.figures.looks import read_looks
 from frugalvit.figures.ranking import with_fewer_seeds
 from frugalvit.figures.schedules import compared_runs
@@ -142,8 +142,10 @@ def what_it_does(experiment: Experiment, series: Series, grid: Sequence[str] = (
         text = f"{text}; the best of {len(experiment.points)} settings of {varied} on validation images"
     if experiment.source:
         text = f"from {experiment.source}: {text}"
-    if series.role == SHALLOWER:
-        return f"{text}; only the first {series.blocks} blocks"
+    if series.role == RIVAL and series.network.endswith(" alone"):
+        return f"{text}; only the {series.network.removesuffix(' alone')}"
+    if series.role == RIVAL:
+        return f"{text}; {series.network}"
     if series.role == PLAIN and experiment.method == PLAIN_METHOD:
         return text
     return f"{series.words}; {text}"

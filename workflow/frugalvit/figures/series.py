@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from frugalvit.figures.comparison import MASKED, PLAIN, ROLES, SHALLOWER
+from frugalvit.figures.comparison import MASKED, PLAIN, RIVAL, ROLES
 from frugalvit.figures.looks import OTHER, Looks, MethodLook
 from frugalvit.figures.style import GREEN
 from frugalvit.operating_point import point_of
 
-FIRST_BLOCKS = ("^", GREEN)  # marker and colour of models cut after their first blocks
+OF_RIVALS = ("^", GREEN)  # marker and colour of other networks than the full model
 ONLY_MASKED = ("X", "#B0765A")
 
 
@@ -22,13 +22,13 @@ class Series:
     method: MethodLook
     role: str  # of `comparison.ROLES`
     rows: pd.DataFrame
-    blocks: int | None  # that its model keeps; None for all
+    network: str  # what tells its network from the full model; empty where none
     place: int  # among the experiments of its method and role
 
     @property
     def look(self) -> tuple[str, str]:
         """Marker and colour."""
-        special = {SHALLOWER: FIRST_BLOCKS, MASKED: ONLY_MASKED}
+        special = {RIVAL: OF_RIVALS, MASKED: ONLY_MASKED}
         return special.get(self.role, (self.method.marker, self.method.color))
 
     @property
@@ -47,22 +47,20 @@ class Series:
         """What it is, in the table: 'early exits, budget 0.5', 'first 4 blocks alone'."""
         if self.role == PLAIN:
             return self.method.words
-        if self.role == SHALLOWER:
-            return f"first {self.blocks} block{'' if self.blocks == 1 else 's'} alone"
+        if self.role == RIVAL:
+            return self.network
         masked = self.role == MASKED
         kind = f"{self.method.label}, masked only" if masked else self.method.words
         return f"{kind}, {self.method.words_of(point_of(self.main))}"
 
 
-def series_of(
-    table: pd.DataFrame, experiments: Mapping[str, int | None], looks: Looks
-) -> list[Series]:
+def series_of(table: pd.DataFrame, experiments: Mapping[str, str], looks: Looks) -> list[Series]:
     """The series of a table of `over_seeds`: plain ones first, then method by method."""
     methods, listed = [*looks], list(experiments)
 
     def order(key: tuple[str, str, str]) -> tuple[int, ...]:
         experiment, method, role = key
-        adapts = role not in (PLAIN, SHALLOWER)
+        adapts = role not in (PLAIN, RIVAL)
         place = methods.index(method) if adapts and method in looks else len(methods)
         return adapts, place if adapts else 0, ROLES.index(role), listed.index(experiment)
 

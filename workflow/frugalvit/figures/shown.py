@@ -97,15 +97,35 @@ def caption(figure: Figure) -> str:
     return PurePosixPath(*room, "captions", f"{figure.name}.rst").as_posix()
 
 
-def compared(study: Study) -> dict[str, int | None]:
-    """Experiments that stand in one comparison of what saves computation -> blocks that they keep.
+def compared(study: Study) -> dict[str, str]:
+    """Experiments that stand in one comparison of what saves computation -> their networks, in words.
 
-    It holds one set of splits, the first adaptive experiment's, for accuracies on other test images
-    do not compare; it is empty where nothing is adaptive.
+    It holds one set of splits, the first adaptive experiment's, or where there are several bases or
+    sizes the first one's, for accuracies on other test images do not compare; it is empty where nothing
+    is adaptive and there is one network. `network_words` says what stands for each.
     """
     shown = _shown(study)
-    adaptive = [one.splits for one in shown if registry.method(one.method).adaptive]
-    return {one.name: one.keep_blocks for one in shown if one.splits in adaptive[:1]}
+    found = [one.splits for one in shown if registry.method(one.method).adaptive]
+    if len({one.base for one in shown}) > 1:
+        found = [*found, *(one.splits for one in shown)]
+    return {one.name: network_words(study, one) for one in shown if one.splits in found[:1]}
+
+
+def network_words(study: Study, experiment: Experiment) -> str:
+    """What tells an experiment's network from the study's full model: 'tiny, 112 px'.
+
+    The full model is the first base, whole, at its own size; of it there is nothing to tell.
+    """
+    if not study.starts_from_base(experiment.final_runs[0]):
+        return registry.method(experiment.method).look.words
+    base, kept = study.bases[experiment.base], experiment.keep_blocks
+    first = next(iter(study.config["bases"]))
+    words = [base.name] if base.name != first else []
+    if base.image_size != study.config["bases"][base.name]["image_size"]:
+        words.append(f"{base.image_size} px")
+    if kept:
+        words.append(f"first {kept} block{'' if kept == 1 else 's'} alone")
+    return ", ".join(words)
 
 
 def looks(study: Study) -> dict[str, dict[str, Any]]:

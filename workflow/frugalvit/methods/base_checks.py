@@ -10,14 +10,14 @@ from frugalvit.methods.trained import start_run
 from frugalvit.training.freezing import freeze_check
 
 
-def check_base(
-    base: Path | None, experiments: Mapping[str, dict[str, Any]], num_classes: int
+def check_bases(
+    bases: Mapping[str, Path], experiments: Mapping[str, dict[str, Any]], num_classes: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Begin every experiment's model, and let its method refuse what it cannot do with it.
 
     Args:
-        base: folder of the base; None in a study without one.
-        experiments: name -> `settings`, `schedule` and `evaluation`.
+        bases: folders of the bases at their sizes, by name; none in a study without any.
+        experiments: name -> `base`, `settings`, `schedule` and `evaluation`.
         num_classes: of the study.
 
     Returns:
@@ -30,7 +30,7 @@ def check_base(
     for name, experiment in experiments.items():
         settings = experiment["settings"]
         with within(f"experiments.{name}"):
-            model = start_run(settings, base, None, num_classes)
+            model = start_run(settings, bases.get(experiment["base"]), None, num_classes)
         reports |= freeze_check(model, {name: experiment["schedule"]})
         if has(settings["method"], "check"):
             with within(f"experiments.{name}"):

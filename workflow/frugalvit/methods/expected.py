@@ -39,13 +39,14 @@ BATCHES = 3  # batch sizes at which every network is timed
 
 @dataclass(frozen=True)
 class Speeds:
-    """What was measured here, on the study's own network, in seconds."""
+    """What was measured here, on one of the study's own networks, in seconds."""
 
     forward: float  # an image, in a batch of evaluation
     alone: float  # an image by itself
     step: float  # an image of a training step, all blocks
     head: float  # an image of a step of a head on cached features
     start: float  # a job, until it has loaded torch
+    layers: int  # blocks of the network; no time
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def measure_speeds(
     model.train()
     step = _seconds_of(lambda: train(model, few, optimizer), seconds) / batch
     of_head = _seconds_of(lambda: train(head, features, head_optimizer), seconds / 4) / batch
-    return Speeds(forward, alone, step, of_head, start_seconds())
+    return Speeds(forward, alone, step, of_head, start_seconds(), architecture["num_layers"])
 
 
 def start_seconds() -> float:
@@ -133,8 +134,9 @@ def _seconds_of(call: Callable[[], None], least: float) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def training_seconds(run: "Run", counts: Counts, speeds: Speeds, layers: int) -> float:
+def training_seconds(run: "Run", counts: Counts, speeds: Speeds) -> float:
     """Of one run's training, without the start of its job."""
+    layers = speeds.layers
     settings, total, fresh = with_lengths(run.settings, counts.train), 0.0, run.base_backbone
     for phase in settings["schedule"]:
         train, views = phase["train"], settings["views"] if phase["augment"] else 0
@@ -165,61 +167,75 @@ def training_seconds(run: "Run", counts: Counts, speeds: Speeds, layers: int) ->
 
 
 def expected_jobs(
-    study: "Study", counts: Mapping[str, Counts], speeds: Speeds, layers: int, stored: bool
+    study: "Study", counts: Mapping[str, Counts], of_bases: Mapping[str, Speeds], stored: bool
 ) -> list[Expected]:
     """The jobs of a study that has not run, in the order in which they begin.
 
     Args:
         study: its configuration.
         counts: images by folder of splits.
-        speeds: as measured.
-        layers: blocks of the base.
+        of_bases: speeds as measured, by folder of the base.
         stored: whether the images are prepared already.
     """
-    first = next(iter(counts.values()))
+    first, start = next(iter(counts.values())), next(iter(of_bases.values())).start
     evaluation, found = study.config["evaluation"], []
+
+    def speeds(run: str) -> Speeds:
+        return of_bases[study.base_of(run)]
+
     of_files = study.config["dataset"]["source"] != "digits"
     if not stored:
         found.append(Expected("prepare_dataset", 1, first.all * (DECODED if of_files else DRAWN)))
     light = len(study.used_splits) + 3 + len(study.grids)
     found.append(Expected("checks and tables", light, light * LIGHT))
-    plain = first.all * speeds.forward
-    for name, how in cached_views(study).items():
-        images = first.train * how["views"] * speeds.forward if how["views"] else plain
-        found.append(Expected(f"extract_features {name}", 1, speeds.start + images))
-    if study.pretraining and not study.config["base"]["pretrain"]["ready_made"]:
-        pretrain = study.config["base"]["pretrain"]
+    whole = next(iter(of_bases))
+    for (base, name), how in cached_views(study).items():
+        images = first.train * how["views"] if how["views"] else first.all
+        rule = f"extract_features {name}" if base == whole else f"extract_features {base} {name}"
+        found.append(Expected(rule, 1, start + images * of_bases[base].forward))
+    made = [base for base in study.bases if study.pretraining_of(base) == base]
+    for base in made:
+        pretrain = study.bases[base].settings["pretrain"]
         size = pretrain["dataset"].get("digits", {}).get("train", first.train)
-        found.append(Expected("pretrain_base", 1, pretrain["epochs"] * size * speeds.step))
+        total = pretrain["epochs"] * size * of_bases[base].step
+        if not pretrain["ready_made"]:
+            found.append(Expected("pretrain_base", 1, total))
     trained = sum(
-        speeds.start + training_seconds(run, counts[study.splits_of(name)], speeds, layers)
-        for name, run in study.runs.items()
-        if name in study.trained_runs
+        start + training_seconds(study.runs[run], counts[study.splits_of(run)], speeds(run))
+        for run in study.trained_runs
     )
     found.append(Expected("train_run", len(study.trained_runs), trained))
     if study.adopted_runs:
         adopted = len(study.adopted_runs)
         found.append(Expected("adopt_run", adopted, adopted * LIGHT))
-    found.append(_evaluated(study, counts, speeds))
+    found.append(_evaluated(study, counts, speeds, start))
     if evaluation["probes"]:
         probed = study.final_runs
-        images = sum(counts[study.splits_of(run)].all for run in probed)
-        total = len(probed) * speeds.start + images * speeds.forward
-        found.append(Expected("probe_run", len(probed), total))
-    adaptive = [len(points_of(study, run)) for run in study.adaptive_runs]
-    networks = len(study.plain_networks) + sum(adaptive)
-    timed_on = evaluation["measure_images"]
-    passes = [timed_on * speeds.alone, timed_on * speeds.forward, timed_on * speeds.forward]
-    timed = sum(max(evaluation["measure_seconds"], one) for one in passes)
-    found.append(Expected("measure_cost", 1, speeds.start + networks * timed, alone=True))
+        passed = (counts[study.splits_of(run)].all * speeds(run).forward for run in probed)
+        found.append(Expected("probe_run", len(probed), len(probed) * start + sum(passed)))
+    networks = [(of_bases[network["base"]], 1) for network in study.plain_networks.values()]
+    networks += [(speeds(run), len(points_of(study, run))) for run in study.adaptive_runs]
+    timed = sum(count * _timed(own, evaluation) for own, count in networks)
+    found.append(Expected("measure_cost", 1, start + timed, alone=True))
     drawn = len(study.used_splits) + len(study.shown) + len(study.grids) + 1
     return [*found, Expected("figures", drawn, drawn * FIGURES)]
 
 
-def cached_views(study: "Study") -> dict[str, dict]:
-    """View sets whose features are cached: none where no run reads any."""
-    read = any(run.feature_sets for run in study.runs.values())
-    return study.view_sets if read else {}
+def _timed(speeds: Speeds, evaluation: Mapping[str, Any]) -> float:
+    """Seconds that measuring one network takes."""
+    images = evaluation["measure_images"]
+    passes = [images * speeds.alone, images * speeds.forward, images * speeds.forward]
+    return sum(max(evaluation["measure_seconds"], one) for one in passes)
+
+
+def cached_views(study: "Study") -> dict[tuple[str, str], dict]:
+    """View sets whose features are cached, by folder of the base and name: those that runs read."""
+    read = {
+        (study.base_of(name), views)
+        for name, run in study.runs.items()
+        for views in run.feature_sets
+    }
+    return {key: study.view_sets[key[1]] for key in sorted(read)}
 
 
 def points_of(study: "Study", run: str) -> list[Any]:
@@ -236,7 +252,12 @@ def points_of(study: "Study", run: str) -> list[Any]:
     return [None, *aimed, *range(curves), *(one for values in listed for one in values)]
 
 
-def _evaluated(study: "Study", counts: Mapping[str, Counts], speeds: Speeds) -> Expected:
+def _evaluated(
+    study: "Study",
+    counts: Mapping[str, Counts],
+    speeds: Callable[[str], Speeds],
+    start: float,
+) -> Expected:
     total = 0.0
     together = study.config["evaluation"]["together"]
     groups = {(study.experiment_of(run).method, study.runs[run].seed) for run in study.runs}
@@ -246,8 +267,8 @@ def _evaluated(study: "Study", counts: Mapping[str, Counts], speeds: Speeds) -> 
         answered = images.valid if run.point is not None else images.valid + images.test
         method = registry.method(study.experiment_of(name).method)
         points = len(points_of(study, name)) if method.adaptive and not method.trains else 1
-        total += 0.0 if run.head_only else answered * points * speeds.forward
-    return Expected("evaluate", jobs, jobs * speeds.start + total)
+        total += 0.0 if run.head_only else answered * points * speeds(name).forward
+    return Expected("evaluate", jobs, jobs * start + total)
 
 
 def wall_seconds(jobs: list[Expected], slots: int) -> float:
@@ -259,33 +280,41 @@ def wall_seconds(jobs: list[Expected], slots: int) -> float:
 
 
 def room_needed(
-    study: "Study", architecture: Mapping[str, Any], counts: Counts, slots: int
+    study: "Study", shapes: Mapping[str, Mapping[str, Any]], counts: Counts, slots: int
 ) -> dict[str, float]:
     """GB on the disk: images, cached features, runs, and tokens while runs train that store them.
 
     Args:
         study: its configuration.
-        architecture: of the base.
+        shapes: architecture of each base, by folder.
         counts: images.
         slots: jobs beside each other.
     """
     dataset = next(iter(study.datasets.values()))
-    parameters = sum(p.numel() for p in backbone_of(build(dict(architecture), 1)).parameters())
-    layers, dim = architecture["num_layers"], architecture["hidden_dim"]
-    featured = sum(
-        counts.train * how["views"] if how["views"] else counts.all
-        for how in cached_views(study).values()
-    )
-    tokens = (architecture["image_size"] // architecture["patch_size"]) ** 2 + 1
-    stored = [
-        counts.train * max(run.settings["views"] if phase["augment"] else 0, 1) + counts.valid
-        for run in study.runs.values()
-        for phase in run.settings["schedule"]
-        if stores_tokens(run.settings, phase)
-    ]
+    parameters = {
+        base: sum(p.numel() for p in backbone_of(build(dict(shape), 1)).parameters())
+        for base, shape in shapes.items()
+    }
+    featured = 0
+    for (base, _), how in cached_views(study).items():
+        images = counts.train * how["views"] if how["views"] else counts.all
+        featured += images * shapes[base]["num_layers"] * 2 * shapes[base]["hidden_dim"]
+    stored = []
+    for name, run in study.runs.items():
+        shape = shapes[study.base_of(name)]
+        tokens = ((shape["image_size"] // shape["patch_size"]) ** 2 + 1) * shape["hidden_dim"]
+        stored += [
+            tokens
+            * (
+                counts.train * max(run.settings["views"] if phase["augment"] else 0, 1)
+                + counts.valid
+            )
+            for phase in run.settings["schedule"]
+            if stores_tokens(run.settings, phase)
+        ]
     return {
         "images": counts.all * dataset["crop"] ** 2 * 3 / 1e9,
-        "features": featured * layers * 2 * dim * 4 / 1e9,
-        "runs": len(study.runs) * parameters * 4 / 1e9,
-        "tokens": min(slots, len(stored)) * max(stored, default=0) * tokens * dim * 2 / 1e9,
+        "features": featured * 4 / 1e9,
+        "runs": sum(parameters[study.base_of(run)] for run in study.runs) * 4 / 1e9,
+        "tokens": min(slots, len(stored)) * max(stored, default=0) * 2 / 1e9,
     }

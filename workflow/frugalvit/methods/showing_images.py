@@ -5,7 +5,6 @@ from dataclasses import replace
 from matplotlib.figure import Figure
 
 from frugalvit.data.batches import ImageSet
-from frugalvit.data.views import centre_crop
 from frugalvit.figures import answers_gallery
 from frugalvit.figures.about import About
 from frugalvit.methods import registry
@@ -24,5 +23,5 @@ def draw(
         blocks = predictor.card["architecture"]["num_layers"]
         about = replace(about, options={"blocks": blocks})
         return registry.part(method, "showing").figure(table, answered, images, about)
-    pictures = list(centre_crop(images.raw(range(len(images))), images.image_size))
+    pictures = list(images.pictures(range(len(images))))
     return answers_gallery.draw(table, pictures, predictor.classes, list(answered.columns), about)

@@ -32,7 +32,7 @@ from frugalvit.methods.method import PLAIN
 from frugalvit.methods.registry import part
 from frugalvit.methods.trained import load_run, start_run
 from frugalvit.models.backbone import architecture_of, backbone_of
-from frugalvit.models.base import build_from_base
+from frugalvit.models.base import build_from_base, preprocessing_of
 from frugalvit.models.flops import vit_flops
 from frugalvit.models.networks.network import Network
 from frugalvit.operating_point import FULL, points_of
@@ -46,8 +46,7 @@ class Sitting:
     def __init__(
         self,
         store: Store,
-        base: Path | None,
-        preprocessing: dict[str, Any],
+        bases: Mapping[str, Path],
         assignments: Mapping[str, pd.DataFrame],
         gpus: int,
         threads: int,
@@ -59,8 +58,7 @@ class Sitting:
 
         Args:
             store: of the study.
-            base: the base's folder; None in a study without one.
-            preprocessing: of the images that are shown.
+            bases: folders of the bases at their sizes, by name; none in a study without any.
             assignments: of images to splits, by the folder of the splits.
             gpus: granted.
             threads: CPU threads granted.
@@ -68,11 +66,13 @@ class Sitting:
             measure_seconds: shortest time over which each number is measured.
             measure_images: at most; as many of each folder of splits.
         """
-        self.base, self.threads, self.gpus = base, threads, gpus
+        self.bases, self.threads, self.gpus = bases, threads, gpus
         self.num_classes = len(store.class_names)
         self.batch_sizes = [1, throughput_batch, LARGE_BATCH]
         self.seconds = measure_seconds
-        self._pixels = _shown(store, preprocessing, assignments, measure_images)
+        self._store = store
+        self._ids = _shown(assignments, measure_images)
+        self._pixels: dict[str, Tensor] = {}
         self._fabrics: dict[str, Fabric] = {}
         self._models: dict[Hashable, nn.Module] = {}
         self._images: dict[Hashable, Tensor] = {}
@@ -80,29 +80,36 @@ class Sitting:
         self._rows: list[dict[str, Any]] = []
 
     def add_plain(
-        self, keep_blocks: int | None, precision: str, made: dict[str, Any] | None = None
+        self,
+        base: str | None,
+        keep_blocks: int | None,
+        precision: str,
+        made: dict[str, Any] | None = None,
     ) -> tuple:
         """A network that answers whole; returns its key.
 
         No time depends on weights, so a run's own need not be trained yet.
 
         Args:
+            base: name of the base, whose images it sees; None in a study without any.
             keep_blocks: the base with a head, cut to so many first blocks; whole where None.
             precision: of its runs.
             made: in place of the base, settings of a network made from nothing (`start_run`).
         """
-        used = precision_of(self._fabric(precision))
+        used, folder = precision_of(self._fabric(precision)), self.bases.get(base or "")
         if made:
-            network = start_run(made, self.base, None, self.num_classes).eval()
+            network = start_run(made, folder, None, self.num_classes).eval()
             key = (FULL, json.dumps(made, sort_keys=True), used)
             self._gflops[key] = cast(Network, network).gflops
         else:
-            folder = cast(Path, self.base)
-            network = build_from_base(folder, self.num_classes, num_layers=keep_blocks).eval()
+            network = build_from_base(
+                cast(Path, folder), self.num_classes, num_layers=keep_blocks
+            ).eval()
             shape = architecture_of(network)
-            key = plain_key(shape["num_layers"], used)
+            key = plain_key(shape, used)
             self._gflops[key] = vit_flops(shape, shape["num_classes"])
-        self._add(key, network, precision, next(iter(self._pixels)))
+        seen = preprocessing_of(folder, made or {})
+        self._add(key, network, precision, next(iter(self._ids)), seen)
         return key
 
     def add_run(self, run: dict[str, Any], folder: Path) -> TimedRun:
@@ -119,7 +126,9 @@ class Sitting:
         own = {FULL: backbone_of(model), **adapted}
         each = TimedRun(run, points, card, list(own))
         for name, module in own.items():
-            self._add(each.key(name), module, card["precision"], run["splits"])
+            self._add(
+                each.key(name), module, card["precision"], run["splits"], card["preprocessing"]
+            )
         return each
 
     def measure(self) -> None:
@@ -146,20 +155,24 @@ class Sitting:
             self._fabrics[precision] = make_fabric(self.gpus, self.threads, precision)
         return self._fabrics[precision]
 
-    def _add(self, key: tuple, model: nn.Module, precision: str, splits: str) -> None:
+    def _add(
+        self, key: tuple, model: nn.Module, precision: str, splits: str, seen: dict[str, Any]
+    ) -> None:
         if key not in self._models:
             self._models[key] = self._fabric(precision).setup_module(model)
-            self._images[key] = self._pixels[splits]
+            self._images[key] = self._images_of(splits, seen)
+
+    def _images_of(self, splits: str, seen: dict[str, Any]) -> Tensor:
+        """The images of a folder of splits as a network sees them."""
+        name = json.dumps([splits, seen], sort_keys=True)
+        if name not in self._pixels:
+            images = ImageSet(self._store, self._ids[splits], seen)
+            self._pixels[name] = images.__getitems__(list(range(len(images))))[0]
+        return self._pixels[name]
 
 
-def _shown(
-    store: Store, preprocessing: dict, assignments: Mapping[str, pd.DataFrame], limit: int
-) -> dict[str, Tensor]:
+def _shown(assignments: Mapping[str, pd.DataFrame], limit: int) -> dict[str, list[str]]:
     """Images that train no run of their splits, equally many of each folder of splits."""
     ids = {splits: sample_ids(table, limit) for splits, table in assignments.items()}
     fewest = min(map(len, ids.values()))
-    shown = {}
-    for splits, chosen in ids.items():
-        images = ImageSet(store, chosen[:fewest], preprocessing)
-        shown[splits] = images.__getitems__(list(range(fewest)))[0]
-    return shown
+    return {splits: chosen[:fewest] for splits, chosen in ids.items()}

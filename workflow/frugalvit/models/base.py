@@ -33,6 +33,11 @@ def load_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
+def folders_of(files: Sequence[str | Path]) -> dict[str, Path]:
+    """Folders of bases by their name, from their files."""
+    return {Path(file).parent.name: Path(file).parent for file in files}
+
+
 def folder_of(files: Sequence[str | Path]) -> Path | None:
     """The base's folder by its files; None of a study without one."""
     return Path(files[0]).parent if files else None

@@ -185,6 +185,7 @@ def _preprocessing(settings: Mapping[str, Any], info: dict[str, Any]) -> dict[st
         "image_size": settings["image_size"],
         "mean": list(settings.get("mean") or own.get("mean") or IMAGENET_MEAN),
         "std": list(settings.get("std") or own.get("std") or IMAGENET_STD),
+        **({"stored": settings["stored"]} if "stored" in settings else {}),
     }
     stated = settings.get("mean") and settings.get("std")
     if "taken" in info:

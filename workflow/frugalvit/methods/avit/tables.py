@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from frugalvit.data.batches import ImageSet
-from frugalvit.data.boxes import boxes_in_view
 from frugalvit.data.thumbnails import encode
-from frugalvit.data.views import centre_crop
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.avit.model import AViT, target_distribution
 from frugalvit.methods.avit.points import models
@@ -71,7 +69,7 @@ class Halting:
 
     def measures(self) -> dict[str, Any]:
         """Depth inside and outside boxes, and how far packed and masked logits differ."""
-        boxes = boxes_in_view(self.images.store, self.images.ids, self.images.image_size)
+        boxes = self.images.boxes
         difference = (self.packed.logits - self.masked.logits).abs().max().item()
         return {**depth_by_box(self.depths, boxes), "packed_difference": difference}
 
@@ -131,7 +129,7 @@ def depth_by_box(depths: Tensor, boxes: np.ndarray) -> dict[str, float | int | N
 
     Args:
         depths: `[images, 1 + patches]`.
-        boxes: as `boxes_in_view` gives them.
+        boxes: as `ImageSet.boxes` gives them.
 
     Returns:
         `depth_inside` and `depth_outside` (blocks; None without images), `boxed` (images).
@@ -186,16 +184,11 @@ def depth_images(
         `blocks`, `box` (x, y, w, h as shares of the side; empty without one), `position` (the order
         to show them in), `index` (in the split).
     """
-    store, image_size = images.store, images.image_size
     rows = predictions.iloc[list(places)].reset_index(drop=True)
-    index = store.index.set_index("id").loc[rows["id"]]
-    boxes = boxes_in_view(store, rows["id"].tolist(), image_size)
-    pictures = [
-        encode(centre_crop(store.images(split)[row], image_size), largest=PICTURE)
-        for split, row in zip(index["split"], index["row"])
-    ]
+    boxes = images.boxes[list(places)]
+    pictures = [encode(image, largest=PICTURE) for image in images.pictures(list(places))]
     shown = depths[list(places)]
-    names = store.class_names
+    names = images.store.class_names
     return pd.DataFrame(
         {
             **{key: rows[key] for key in ("id", "split", "label", "predicted", "probability")},

@@ -106,7 +106,9 @@ def figure_options(
     rivals = {
         name: other.keep_blocks
         for name, other in experiments.items()
-        if other.keep_blocks and other.method == PLAIN and other.splits == experiment.splits
+        if other.keep_blocks
+        and other.method == PLAIN
+        and (other.splits, other.base) == (experiment.splits, experiment.base)
     }
     return {"targets": experiment.evaluation["targets"], "rivals": rivals}
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from frugalvit.data.batches import ImageSet
-from frugalvit.data.boxes import boxes_in_view, with_boxes
+from frugalvit.data.boxes import with_boxes
 from frugalvit.methods.localize import measures as of_boxes
 from frugalvit.methods.localize.model import answers_of
 from frugalvit.methods.method import Answered, Answering
@@ -30,7 +30,7 @@ def answering(
 def measures(answered: Answered, images: ImageSet) -> dict[str, float | int | None]:
     """How well boxes are found, as the evaluation has it; see `measures.measures`."""
     assert answered.boxes is not None, "a localizer answers with boxes"
-    true = boxes_in_view(images.store, images.ids, images.image_size)
+    true = images.boxes
     labels = answered.scores.argmax(dim=1, keepdim=True).float()
     predicted = torch.cat([labels, answered.boxes], dim=1)
     told = of_boxes.measures(predicted, with_boxes(images.labels, true))

@@ -7,9 +7,7 @@ import torch
 from matplotlib.figure import Figure
 
 from frugalvit.data.batches import ImageSet
-from frugalvit.data.boxes import boxes_in_view
 from frugalvit.data.thumbnails import encode
-from frugalvit.data.views import centre_crop
 from frugalvit.figures import gallery, style, tables
 from frugalvit.figures.about import About
 from frugalvit.methods.localize.figures.box_images import PER_ROW, draw_picture
@@ -22,9 +20,9 @@ from frugalvit.methods.method import Answered
 def figure(predictions: pd.DataFrame, answered: Answered, images: ImageSet, about: About) -> Figure:
     """See `methods.method.ShowingPart`."""
     assert answered.boxes is not None, "a localizer answers with boxes"
-    true = boxes_in_view(images.store, images.ids, images.image_size)
+    true = images.boxes
     found = overlaps(answered.boxes, torch.from_numpy(true))
-    pixels = centre_crop(images.raw(range(len(images))), images.image_size)
+    pixels = images.pictures(range(len(images)))
     names = images.store.class_names
     inner = about.width_mm - 2 * style.MARGIN
     page = style.Page(

@@ -7,9 +7,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from frugalvit.data.boxes import boxes_in_view, with_boxes
+from frugalvit.data.batches import ImageSet
+from frugalvit.data.boxes import with_boxes
 from frugalvit.data.thumbnails import encode
-from frugalvit.data.views import centre_crop
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.localize.measures import measures, overlaps
@@ -27,7 +27,7 @@ def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
         outputs, labels = run.logits(split)
         answers = answers_of(outputs)
         images = run.images(split)
-        true = boxes_in_view(run.store, images.ids, images.image_size)
+        true = images.boxes
         found = overlaps(answers.boxes, torch.from_numpy(true))
         own = predictions(run.ids(split), split, answers.logits, labels)
         boxes = answers.boxes.clamp(0, 1).double().numpy().round(6)
@@ -38,7 +38,7 @@ def evaluate(run: TestedRun, how: dict[str, Any]) -> dict[str, Any]:
             | batch_averages(answers.logits, labels)
             | _measures(answers.logits, answers.boxes, labels, true)
         )
-        pictures.append(_pictures(run, own, true))
+        pictures.append(_pictures(images, own, true))
     return {**run.answered(tables, metrics), "pictures": pd.concat(pictures)}
 
 
@@ -51,7 +51,7 @@ def _measures(
     return {**known, "boxed": int((~np.isnan(true).any(axis=1)).sum())}
 
 
-def _pictures(run: TestedRun, own: pd.DataFrame, true: np.ndarray) -> pd.DataFrame:
+def _pictures(images: ImageSet, own: pd.DataFrame, true: np.ndarray) -> pd.DataFrame:
     """Images with the best and worst boxes, and some drawn at random.
 
     Returns:
@@ -61,13 +61,11 @@ def _pictures(run: TestedRun, own: pd.DataFrame, true: np.ndarray) -> pd.DataFra
     order = own.assign(place=range(len(own))).dropna(subset=["iou"]).sort_values("iou")["place"]
     drawn = np.random.default_rng(0).permutation(order.to_numpy())[:EACH]
     kinds = {"best": order.iloc[::-1][:EACH], "worst": order.iloc[:EACH], "random": drawn}
-    index, size = run.store.index.set_index("id"), run.card["preprocessing"]["image_size"]
-    names, rows = run.store.class_names, []
+    names, rows = images.store.class_names, []
     for kind, places in kinds.items():
         for place in places:
             row = own.iloc[place]
-            at = index.loc[row["id"]]
-            view = centre_crop(run.store.images(at["split"])[at["row"]], size)
+            [view] = images.pictures([place])
             rows.append(
                 {
                     "kind": kind,

@@ -18,7 +18,8 @@ def check(entry: Entry) -> dict[str, Any]:
     raw = entry.raw
     check_own_network(entry, raw.get("network"))
     network: dict[str, Any] = raw["network"]
-    seen, stored = entry.config["base"]["image_size"], entry.config["dataset"]["crop"]
+    base = entry.config["base"]
+    seen, stored = base["image_size"], base.get("stored", entry.config["dataset"]["crop"])
     side = seen // network["patch_size"] if network["kind"] == "vit" else 0
     return {"loss": raw["loss"], "patches": {"side": side, "seen": seen / stored}}
 

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frugalvit.data.thumbnails import encode
-from frugalvit.data.views import centre_crop
 from frugalvit.evaluation.metrics import batch_averages, classification_metrics, predictions
 from frugalvit.evaluation.tested import TestedRun
 from frugalvit.methods.scratch.objective import SquaredError
@@ -43,15 +42,14 @@ def losses(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
 
 def _examples(run: TestedRun, split: str, logits: Tensor, each: Tensor) -> list[tuple]:
     """The images with the smallest and the largest loss, `COLUMNS`."""
-    ids, names = run.ids(split), run.store.class_names
-    index, size = run.store.index.set_index("id"), run.card["preprocessing"]["image_size"]
+    names = run.store.class_names
+    images = run.images(split)
     order = torch.argsort(each, stable=True).tolist()
     rows = []
     for kind, places in (("best", order[:EACH]), ("worst", order[::-1][:EACH])):
         for place in places:
-            at = index.loc[ids[place]]
-            image = centre_crop(run.store.images(at["split"])[at["row"]], size)
+            [image] = images.pictures([place])
             answered = names[int(logits[place].argmax())]
-            true, loss = names[at["label"]], round(each[place].item(), 6)
-            rows.append((kind, ids[place], split, true, answered, loss, encode(image)))
+            true, loss = names[int(images.labels[place])], round(each[place].item(), 6)
+            rows.append((kind, images.ids[place], split, true, answered, loss, encode(image)))
     return rows

@@ -48,7 +48,7 @@ def check_training_free(entry: Entry, needed: str, example: str, own: tuple[str,
     at, raw, method = entry.at, entry.raw, entry.raw["method"]
     if not raw.get("from"):
         raise ConfigError(f"{at}.from: missing; {method} works on the runs of another experiment")
-    allowed = {"method", "from", "seeds", "splits", *own}
+    allowed = {"method", "from", "seeds", "splits", "base", "image_size", *own}
     for key in raw:
         if key not in allowed:
             raise ConfigError(f"{at}.{key}: {method} trains nothing; remove it")
