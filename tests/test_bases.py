@@ -32,6 +32,12 @@ def study():
     return copy.deepcopy(STUDY)
 
 
+def without_cnn(study):
+    """Of ViTs alone."""
+    del study["bases"]["cnn"], study["experiments"]["cnn_all"]
+    return load_study(study)
+
+
 def photos(tmp_path, **changes):
     """A study of photos with a ViT at its own 224 px."""
     write_folder(tmp_path / "photos", {"a": 12, "b": 12})
@@ -47,7 +53,7 @@ def photos(tmp_path, **changes):
 
 def test_folders_are_of_bases_at_sizes(study):
     loaded = load_study(study)
-    assert list(loaded.bases) == ["base", "base-16px", "base-tiny-16px"]
+    assert list(loaded.bases) == ["base", "base-16px", "base-tiny-16px", "base-cnn"]
     assert loaded.base_of("tiny_merged-s0") == "base-tiny-16px", "its source's"
     assert set(loaded.plain_networks) == {f"{base}/cost" for base in loaded.bases}
     assert loaded.bases["base"].settings == validate(STUDY["bases"]["small"], "base")
@@ -69,7 +75,7 @@ def change(study, experiment, **keys):
 
 MISTAKES = {
     "no such base": (lambda study: change(study, "tiny_all", base="huge"),
-                     "experiments.tiny_all.base: no base 'huge'; bases has small, tiny"),
+                     "experiments.tiny_all.base: no base 'huge'; bases has small, tiny, cnn"),
     "another than its source's": (
         lambda study: change(study, "tiny_merged", base="small"),
         "experiments.tiny_merged.base: starts from 'tiny_all', whose base is tiny; remove base or"),
@@ -203,7 +209,7 @@ def test_a_new_photo_is_seen_as_a_stored_one(tmp_path):
 
 
 def test_the_estimate_is_of_each_base_at_its_size(study):
-    loaded = load_study(study)
+    loaded = without_cnn(study)
     counts = {"splits": Counts(96, 60, 0, 60)}
     slow = {base: Speeds(1.0, 1.0, 3.0, 0.01, 5.0, layers=2) for base in loaded.bases}
     jobs = {job.rule: job.seconds for job in expected_jobs(loaded, counts, slow, stored=True)}

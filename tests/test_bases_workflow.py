@@ -1,4 +1,4 @@
-"""A study of two bases at two sizes, from nothing to its tables."""
+"""A study of two ViTs at two sizes and a network of timm's, from nothing to its tables."""
 
 import shutil
 
@@ -15,6 +15,7 @@ BASES = {
     "head_image_size_24-s0": ("base", "small", 24),
     "head_image_size_16-s0": ("base-16px", "small", 16),
     "tiny_all-s0": ("base-tiny-16px", "tiny", 16),
+    "cnn_all-s0": ("base-cnn", "cnn", 24),
     "tiny_merged-s0": ("base-tiny-16px", "tiny", 16),
 }
 
@@ -34,9 +35,11 @@ def test_each_experiment_starts_from_its_base_at_its_size(done):
         card, of_base = (read_json(results / at / "card.json") for at in (f"runs/{name}", folder))
         assert card["sha256"]["base" if "merged" not in name else "index"], name
         assert card["architecture"]["image_size"] == of_base["architecture"]["image_size"] == size
-        assert (
-            card["architecture"]["hidden_dim"] == study["bases"][base]["architecture"]["hidden_dim"]
-        )
+        if base == "cnn":
+            assert card["architecture"]["timm"] == study["bases"]["cnn"]["architecture"]
+            continue
+        shape = study["bases"][base]["architecture"]
+        assert card["architecture"]["hidden_dim"] == shape["hidden_dim"]
         stored = {} if size == 24 else {"stored": 16}
         normalised = {key: study["bases"][base][key] for key in ("mean", "std")}
         assert card["preprocessing"] == {"image_size": size, **normalised, **stored}
@@ -52,7 +55,9 @@ def test_cost_is_that_of_each_base_at_its_size(done):
         assert (told.at[name, "base"], told.at[name, "image_size"]) == (base, size)
         if name != "tiny_merged-s0":
             shape = read_json(results / "runs" / name / "card.json")["architecture"]
-            assert told.at[name, "gflops"] == pytest.approx(vit_flops(shape, 10))
+            head = 2 * shape["hidden_dim"] * 10 / 1e9
+            counted = shape["gflops"] + head if base == "cnn" else vit_flops(shape, 10)
+            assert told.at[name, "gflops"] == pytest.approx(counted)
     beside = pd.read_csv(results / "runs" / "tiny_merged-s0" / "cost.csv").set_index("model")
     full = beside.loc["full"].drop_duplicates("batch_size")
     assert full["gflops"].iloc[0] == pytest.approx(told.at["tiny_all-s0", "gflops"])

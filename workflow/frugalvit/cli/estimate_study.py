@@ -173,6 +173,7 @@ def architecture_of(study: "Study", folder: str, file: Path) -> dict[str, Any]:
     from frugalvit.config.related import known_architecture
     from frugalvit.data.mirror import find_file
     from frugalvit.files import read_json
+    from frugalvit.models.timm_models import describe_model
     from frugalvit.models.weights.load import load_file
 
     base, key = study.bases[folder].settings, base_key(study.bases[folder].name)
@@ -186,6 +187,8 @@ def architecture_of(study: "Study", folder: str, file: Path) -> dict[str, Any]:
         return read_json(card)["architecture"]
     if known := known_architecture(base):
         return known
+    if base["source"] == "timm":
+        return describe_model(base["architecture"], base["image_size"])
     if base["source"] == "file":
         path = find_file(base["file"], study.mirror, f"{key}.file")
         stated = base["architecture"] or {}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from frugalvit.config.experiments import FROM_NOTHING, NONE, run_settings
+from frugalvit.config.experiments import FROM_NOTHING, NONE, TIMM, run_settings
 from frugalvit.config.schema import load_schema, merge, validate
 from frugalvit.data.mirror import find_file
 from frugalvit.errors import ConfigError
@@ -101,9 +101,12 @@ def check_base(base: dict, mirror: str | None, at: str) -> None:
         raise ConfigError(
             f"{at}.check: base.source {source} brings no weights of timm's naming; leave it out"
         )
-    if source == "file":
+    if source == "file" or (source == TIMM and base["file"] and not base["repository"]):
         find_file(base["file"], mirror, f"{at}.file")
-    architecture = base["architecture"] or {}
+    if isinstance(base["architecture"], str) != (source == TIMM):
+        wanted = "the name of one of timm's models" if source == TIMM else "a block of keys"
+        raise ConfigError(f"{at}.architecture: with base.source {source} write {wanted}")
+    architecture = stated_shape(base)
     if source in ("pretrain", "random"):
         known = load_schema()["$defs"]["base"]["properties"]["architecture"]["properties"]
         for key in known:
@@ -124,13 +127,18 @@ def check_base(base: dict, mirror: str | None, at: str) -> None:
         )
 
 
+def stated_shape(base: dict) -> dict:
+    """What a base's settings state of its architecture; nothing of a model of timm's."""
+    return base["architecture"] if isinstance(base["architecture"], dict) else {}
+
+
 def check_patches(base: dict, key: str) -> None:
     """Refuse a size that is no whole number of patches, where the study tells how large they are.
 
     Raises:
         ConfigError: names `key`.
     """
-    patch = (base["architecture"] or {}).get("patch_size")
+    patch = stated_shape(base).get("patch_size")
     if patch and base["image_size"] % patch:
         raise ConfigError(
             f"{key}: {base['image_size']} px is no multiple of the patch size {patch}; "

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from frugalvit.config.bases import base_key, resized_side
+from frugalvit.config.experiments import TIMM
 from frugalvit.config.sized_bases import SizedBase
 from frugalvit.data.seen import scaled_side
 from frugalvit.data.sources.all_sources import source
@@ -43,6 +44,9 @@ def collect_datasets(
         share = largest.image_size / own["resize"]
         if free and own["resize"] == usual:
             share = base.image_size / resized_side(base.settings)
+        if free and base.settings["source"] == TIMM:  # which publishes its share with its weights
+            base.settings["store"] = [own["resize"], own["crop"]]
+            continue
         side = scaled_side(base.image_size, share, own["resize"], own["crop"])
         if side < base.image_size:
             check_size(base.image_size, base.key, {"crop": side}, "dataset")

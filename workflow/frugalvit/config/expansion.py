@@ -1,6 +1,7 @@
 """All experiments of a study, each after those that it builds on."""
 
-from frugalvit.config.experiments import Experiment, Run, check_own_keys, expand
+from frugalvit.config.experiments import Experiment, Run, expand
+from frugalvit.config.foreign_keys import check_own_keys
 from frugalvit.config.sized_bases import SizedBase, base_named, check_inherited, folder_of
 from frugalvit.errors import ConfigError
 

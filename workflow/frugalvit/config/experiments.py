@@ -3,10 +3,17 @@
 import copy
 from dataclasses import dataclass, field
 
+from frugalvit.config.foreign_keys import check_own_keys, check_words
 from frugalvit.config.grids import apply_point, check_distinct, grid_points
 from frugalvit.config.networks import begins_with
-from frugalvit.config.related import check_related, depth, known_architecture, known_layers
-from frugalvit.config.schema import load_schema, merge, method_schema
+from frugalvit.config.related import (
+    check_related,
+    check_whole,
+    depth,
+    known_architecture,
+    known_layers,
+)
+from frugalvit.config.schema import load_schema, merge
 from frugalvit.data.view_sets import PLAIN, view_set_name
 from frugalvit.errors import ConfigError
 from frugalvit.methods import registry
@@ -15,7 +22,10 @@ from frugalvit.methods.method import Entry, Method
 from frugalvit.words import MIXES, heads_alone
 
 FROM_NOTHING = {"lr": 0.001, "layer_decay": 1.0}  # nothing to forget: one rate for all blocks
-NONE = "none"  # source of a base that there is not
+NONE, TIMM = (
+    "none",
+    "timm",
+)  # sources: of a base that there is not, of models that stand as they are
 SHAPE = ("method", "dropout", "stochastic_depth")  # settings that decide any model's shape
 
 
@@ -174,6 +184,8 @@ def _check(
     """Check an entry against its method, its source and its baseline; how its runs are evaluated."""
     method = registry.method(raw["method"])
     check_own_keys(at, raw)
+    if method.based(raw) and config["base"]["source"] == TIMM:
+        check_whole(at, raw, config, PLAIN_METHOD)
     for key, other in (("from", source), ("baseline", baseline)):
         if other:
             check_related(f"{at}.{key}", at, raw, other, PLAIN_METHOD)
@@ -184,48 +196,12 @@ def _check(
             raise ConfigError(
                 f"{at}.schedule: missing; {raw['method']} trains, and needs its phases"
             )
-        _check_words(at, raw["schedule"], method.head_phases)
+        check_words(at, raw["schedule"], method.head_phases)
     layers, of_base = depth(raw, config, source), known_layers(config["base"])
     architecture = known_architecture(config["base"])
     if architecture and layers:
         architecture = architecture | {"num_layers": layers}
     return method.check(Entry(at, raw, config, source, baseline, layers, of_base, architecture))
-
-
-def check_own_keys(at: str, raw: dict) -> None:
-    """Refuse keys that only other methods have; the schema checked nothing about them.
-
-    Args:
-        at: key of the experiment.
-        raw: its entry.
-
-    Raises:
-        ConfigError: names the methods that have it.
-    """
-    own = method_schema(raw["method"])
-    for name in registry.METHODS:
-        for key in method_schema(name):
-            if key in raw and key not in own:
-                owners = [other for other in registry.METHODS if key in method_schema(other)]
-                raise ConfigError(
-                    f"{at}.{key}: only method {' and '.join(owners)} has this; remove it, or set "
-                    f"method: {owners[0]}"
-                )
-
-
-def _check_words(at: str, schedule: list[dict], own: tuple[str, ...]) -> None:
-    """Refuse phases that train heads by another method's words."""
-    for index, phase in enumerate(schedule):
-        word = phase["train"]
-        if not heads_alone(word) or word in own:
-            continue
-        where, instead = f"{at}.schedule[{index}].train", ", or ".join(own) or "all"
-        if word in registry.method(PLAIN_METHOD).head_phases:
-            raise ConfigError(f"{where}: '{word}' is the plain model's; write {instead}")
-        owners = [name for name in registry.METHODS if word in registry.method(name).head_phases]
-        raise ConfigError(
-            f"{where}: '{word}' is for method {' and '.join(owners)}; write {(*own, 'all')[0]}"
-        )
 
 
 def run_settings(method: str, seed: int, training: dict, schedule: list[dict]) -> dict:

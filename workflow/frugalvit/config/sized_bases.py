@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from frugalvit.config.bases import NONE, ONE, base_key, check_patches, pretraining_run
+from frugalvit.config.experiments import TIMM
 from frugalvit.data.mirror import find_file
 from frugalvit.errors import ConfigError
 from frugalvit.models.weights.beside import files_beside
@@ -68,7 +69,9 @@ def collect_pretrainings(config: dict, datasets: Mapping[str, str]) -> dict[str,
 
 def base_stamp(base: SizedBase, mirror: str | None) -> list | None:
     """Name, size and date of a base's weights file, where it is one, and of what describes it."""
-    if base.settings["source"] != "file":
+    if base.settings["source"] not in ("file", TIMM) or not base.settings["file"]:
+        return None
+    if base.settings["repository"]:  # in which the file lies
         return None
     path = find_file(base.settings["file"], mirror, f"{base_key(base.name)}.file")
     files = [path, *(file for file in files_beside(path) if file.is_file())]

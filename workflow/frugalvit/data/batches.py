@@ -66,7 +66,7 @@ class ImageSet(Dataset):
     def raw(self, positions: Sequence[int]) -> np.ndarray:
         """Pixels that views are cut from, uint8 `[batch, side, side, 3]`."""
         stored = self.store.read(self.splits[positions], self.rows[positions])
-        return resize_squares(stored, self.side)
+        return resize_squares(stored, self.side, self.preprocessing.get("interpolation"))
 
     def pictures(self, positions: Sequence[int]) -> np.ndarray:
         """Pixels of the evaluation view, uint8 `[batch, image_size, image_size, 3]`."""

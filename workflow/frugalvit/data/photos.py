@@ -57,6 +57,7 @@ class Photos(Dataset):
         self._side = (
             preprocessing.get("stored") or square.crop
         )  # of squares that views are cut from
+        self._interpolation = preprocessing.get("interpolation")
         self._how = (preprocessing["image_size"], preprocessing["mean"], preprocessing["std"])
 
     def __len__(self) -> int:
@@ -71,7 +72,8 @@ class Photos(Dataset):
                 faults.append((file, str(error)))
         images = torch.empty(0, 3, size, size)
         if found:
-            pixels = resize_squares(np.stack([pixels for _, pixels, _ in found]), self._side)
+            pixels = np.stack([pixels for _, pixels, _ in found])
+            pixels = resize_squares(pixels, self._side, self._interpolation)
             images = to_tensor(pixels, *self._how)
         return PhotoBatch(
             images, [file for file, *_ in found], [part for *_, part in found], faults

@@ -258,12 +258,19 @@ def _random_boxes(
     return np.stack([top, left, tall, wide], axis=1)
 
 
-def resize_squares(images: np.ndarray, side: int) -> np.ndarray:
-    """Images uint8 `[n, h, w, 3]` resized to `[n, side, side, 3]`, with antialiasing."""
+def resize_squares(images: np.ndarray, side: int, how: str | None = None) -> np.ndarray:
+    """Images uint8 `[n, h, w, 3]` resized to `[n, side, side, 3]`, with antialiasing.
+
+    Args:
+        images: squares.
+        side: px.
+        how: interpolation, in torchvision's words; bilinear where None.
+    """
     if images.shape[1:3] == (side, side):
         return images
     planes = torch.from_numpy(images).permute(0, 3, 1, 2)
-    return F.resize(planes, [side, side], antialias=True).permute(0, 2, 3, 1).numpy()
+    mode = F.InterpolationMode(how or "bilinear")
+    return F.resize(planes, [side, side], mode, antialias=True).permute(0, 2, 3, 1).numpy()
 
 
 def centre_crop(images: np.ndarray, size: int) -> np.ndarray:

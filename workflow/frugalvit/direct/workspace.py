@@ -170,7 +170,7 @@ class Workspace:
         return len(store.class_names)
 
     def base(self, run: str) -> Path | None:
-        """Folder of the base, at its size, that a run starts from, made once a call; None without one."""
+        """Folder of the base, at its size, that a run starts from, made once; None without one."""
         name = self.study.base_of(run)
         if not self.study.based:
             return None

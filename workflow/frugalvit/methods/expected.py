@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frugalvit.methods import registry
-from frugalvit.models.backbone import backbone_of, build
+from frugalvit.models.any_model import build_model, numbers_cached
 from frugalvit.training.lengths import inputs_of, stores_tokens, validates, with_lengths
 from frugalvit.words import heads_alone
 
@@ -86,7 +86,7 @@ def measure_speeds(
         evaluated: images of an evaluation's step.
         seconds: shortest time of each measurement.
     """
-    model = build(dict(architecture), classes)
+    model = build_model(dict(architecture), classes)
     size = architecture["image_size"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     head = torch.nn.Linear(architecture["hidden_dim"], classes)
@@ -113,7 +113,7 @@ def measure_speeds(
     model.train()
     step = _seconds_of(lambda: train(model, few, optimizer), seconds) / batch
     of_head = _seconds_of(lambda: train(head, features, head_optimizer), seconds / 4) / batch
-    return Speeds(forward, alone, step, of_head, start_seconds(), architecture["num_layers"])
+    return Speeds(forward, alone, step, of_head, start_seconds(), architecture.get("num_layers", 0))
 
 
 def start_seconds() -> float:
@@ -292,17 +292,18 @@ def room_needed(
     """
     dataset = next(iter(study.datasets.values()))
     parameters = {
-        base: sum(p.numel() for p in backbone_of(build(dict(shape), 1)).parameters())
+        base: sum(p.numel() for p in build_model(dict(shape), 1).parameters())
         for base, shape in shapes.items()
     }
     featured = 0
     for (base, _), how in cached_views(study).items():
         images = counts.train * how["views"] if how["views"] else counts.all
-        featured += images * shapes[base]["num_layers"] * 2 * shapes[base]["hidden_dim"]
+        featured += images * numbers_cached(dict(shapes[base]))
     stored = []
     for name, run in study.runs.items():
         shape = shapes[study.base_of(name)]
-        tokens = ((shape["image_size"] // shape["patch_size"]) ** 2 + 1) * shape["hidden_dim"]
+        patches = shape["image_size"] // shape.get("patch_size", shape["image_size"])
+        tokens = (patches**2 + 1) * shape["hidden_dim"]
         stored += [
             tokens
             * (

@@ -31,9 +31,9 @@ from frugalvit.files import read_csv
 from frugalvit.methods.method import PLAIN
 from frugalvit.methods.registry import part
 from frugalvit.methods.trained import load_run, start_run
-from frugalvit.models.backbone import architecture_of, backbone_of
+from frugalvit.models.any_model import architecture_of_model, gflops_of_model
+from frugalvit.models.backbone import backbone_of
 from frugalvit.models.base import build_from_base, preprocessing_of
-from frugalvit.models.flops import vit_flops
 from frugalvit.models.networks.network import Network
 from frugalvit.operating_point import FULL, points_of
 
@@ -105,9 +105,8 @@ class Sitting:
             network = build_from_base(
                 cast(Path, folder), self.num_classes, num_layers=keep_blocks
             ).eval()
-            shape = architecture_of(network)
-            key = plain_key(shape, used)
-            self._gflops[key] = vit_flops(shape, shape["num_classes"])
+            key = plain_key(architecture_of_model(network), used)
+            self._gflops[key] = gflops_of_model(network)
         seen = preprocessing_of(folder, made or {})
         self._add(key, network, precision, next(iter(self._ids)), seen)
         return key

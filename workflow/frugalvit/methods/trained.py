@@ -10,7 +10,8 @@ from frugalvit.checksums import check_noted
 from frugalvit.errors import WeightsError
 from frugalvit.files import read_json
 from frugalvit.methods import registry
-from frugalvit.models.backbone import architecture_of, backbone_of, build
+from frugalvit.models.any_model import architecture_of_model, build_model
+from frugalvit.models.backbone import backbone_of
 from frugalvit.models.base import build_from_base, preprocessing_of
 from frugalvit.models.networks.network import Network
 from frugalvit.models.stochastic_depth import add_stochastic_depth
@@ -70,7 +71,7 @@ def load_run(folder: Path, dropout: float = 0.0) -> tuple[nn.Module, dict]:
     card = read_json(folder / "card.json")
     architecture, backbone = card["architecture"], None
     if registry.method(card["method"]).based(card["settings"]):
-        backbone = build(architecture, architecture["num_classes"], dropout=dropout)
+        backbone = build_model(architecture, architecture["num_classes"], dropout=dropout)
     model = registry.part(card["method"], "model").restore(backbone, card)
     weights = folder / "weights.safetensors"
     check_noted(weights, WeightsError)
@@ -113,4 +114,4 @@ class MethodRecipe:
         own = registry.part(self.method, "model").describe(model)
         if isinstance(model, Network):
             return own
-        return {"architecture": architecture_of(backbone_of(model)), **own}
+        return {"architecture": architecture_of_model(backbone_of(model)), **own}

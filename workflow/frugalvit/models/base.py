@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torchvision.models import VisionTransformer
-
 from frugalvit.errors import ConfigError, WeightsError
 from frugalvit.files import sha256_file
-from frugalvit.models.backbone import build
+from frugalvit.models.any_model import build_model
 from frugalvit.models.weights.opening import State
 from frugalvit.models.weights.tensors import check_exists, check_written, load_into, read_tensors
 
@@ -73,8 +71,8 @@ def check_unchanged(path: Path, card: dict[str, Any]) -> None:
 
 def build_from_base(
     folder: str | Path, num_classes: int, *, dropout: float = 0.0, num_layers: int | None = None
-) -> VisionTransformer:
-    """The base with a fresh head for `num_classes`; 0 gives the class token itself.
+) -> Any:
+    """The base with a fresh head for `num_classes`; 0 gives what a head would read.
 
     Args:
         folder: of the base.
@@ -88,10 +86,10 @@ def build_from_base(
     """
     card, path = load_card(folder), Path(folder) / WEIGHTS
     architecture = card["architecture"]
-    model = build(architecture, num_classes, dropout=dropout)
+    model: Any = build_model(architecture, num_classes, dropout=dropout)
     check_unchanged(path, card)
     load_into(model, path)
-    if num_layers is None or num_layers == architecture["num_layers"]:
+    if num_layers is None or num_layers == architecture.get("num_layers"):
         return model
     if num_layers > architecture["num_layers"]:
         raise ConfigError(

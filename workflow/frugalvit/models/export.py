@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torchvision.models import VisionTransformer
+from torch import nn
 
 from frugalvit.errors import ConfigError
 from frugalvit.files import sha256_file, write_json
-from frugalvit.models.backbone import architecture_of, build, part_counts
+from frugalvit.models.any_model import architecture_of_model, build_model, counts_of_model
 from frugalvit.models.base import CARD, WEIGHTS
 from frugalvit.models.weights.description import describe
 from frugalvit.models.weights.hub import FILE, from_hub
 from frugalvit.models.weights.load import load_file, random
 from frugalvit.models.weights.opening import State
 from frugalvit.models.weights.tensors import save
+from frugalvit.models.weights.timm_weights import from_timm, seen_as_published
 from frugalvit.models.weights.torchvision_weights import from_torchvision
 from frugalvit.provenance import environment
 
@@ -31,7 +32,7 @@ def export_base(
     weights_path: str | Path,
     card_path: str | Path,
     *,
-    freeze_check: Callable[[VisionTransformer], Any] | None = None,
+    freeze_check: Callable[[nn.Module], Any] | None = None,
     mirror: str | Path | None = None,
     cache: str | Path = "data/weights",
     pretrained: Sequence[str | Path] = (),
@@ -58,7 +59,7 @@ def export_base(
         WeightsError: the weights cannot be had or are unfit.
     """
     state, architecture, info = _load(settings, mirror, cache, pretrained, pretraining)
-    model = build(architecture, 0)
+    model: Any = build_model(architecture, 0)
     model.load_state_dict(state)
     preprocessing = _preprocessing(settings, info)
     _say(settings, info)
@@ -66,9 +67,9 @@ def export_base(
         "source": settings["source"],
         "file": info.pop("file", None),
         "sha256": info.pop("sha256", None),
-        "architecture": architecture_of(model),
+        "architecture": architecture_of_model(model),
         "preprocessing": preprocessing,
-        "parameters": part_counts(model),
+        "parameters": counts_of_model(model),
         # How many classes a study has is known only with its images.
         "head_parameters_per_class": model.hidden_dim + 1,
         "frozen": freeze_check(model) if freeze_check else {},
@@ -85,7 +86,11 @@ def _say(settings: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     """Log what was taken of what no tensor tells, and what guards the file."""
     for key, why in info.get("taken", {}).items():
         log.log(logging.WARNING if "assumed" in why else logging.INFO, "base: %s: %s", key, why)
-    if settings["source"] in ("file", "hub") and not settings.get("sha256"):
+    if (
+        info.get("file")
+        and settings["source"] in ("file", "hub", "timm")
+        and not settings.get("sha256")
+    ):
         log.info(
             "base.sha256: none stated, so a change of %s would pass; it is %s now",
             info["file"],
@@ -110,6 +115,11 @@ def _load(
     pretraining: Mapping[str, Any] | None,
 ) -> tuple[State, dict[str, Any], dict[str, Any]]:
     source, image_size = settings["source"], settings["image_size"]
+    if source == "timm":
+        local = settings["file"] and not settings["repository"]
+        return from_timm(
+            settings, _find(settings["file"], mirror) if local else None, cache, mirror
+        )
     stated = dict(settings.get("architecture") or {})
     fit: dict[str, Any] = {"num_heads": stated.get("num_heads"), "expected": stated}
     foreign = {**fit, "sha256": settings.get("sha256"), "check": settings.get("check")}
@@ -142,7 +152,7 @@ def _load(
         )
         return state, architecture, {**info, **_pretraining(card, pretraining)}
     raise ConfigError(
-        f"base.source: '{source}' is unknown: choose from torchvision, hub, file, pretrain, random"
+        f"base.source: '{source}' is unknown: choose from torchvision, hub, file, timm, pretrain, random"
     )
 
 
@@ -187,6 +197,8 @@ def _preprocessing(settings: Mapping[str, Any], info: dict[str, Any]) -> dict[st
         "std": list(settings.get("std") or own.get("std") or IMAGENET_STD),
         **({"stored": settings["stored"]} if "stored" in settings else {}),
     }
+    if settings["source"] == "timm":
+        found |= seen_as_published(settings, own)
     stated = settings.get("mean") and settings.get("std")
     if "taken" in info:
         why = "as the study states" if stated else "as the weights' publisher says"

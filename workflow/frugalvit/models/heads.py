@@ -4,6 +4,8 @@ A method's model derives from `Adapted` and says there what differs; the plain n
 `VisionTransformer` itself.
 """
 
+from abc import abstractmethod
+
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
@@ -62,12 +64,55 @@ class Adapted(nn.Module):
         return []
 
 
+class Pooled(Adapted):
+    """A model without blocks that train apart: its head reads one vector an image, which is cached."""
+
+    hidden_dim: int
+    heads: nn.Module
+
+    @abstractmethod
+    def pool(self, images: Tensor) -> Tensor:
+        """What the head reads, `[batch, dim]`, of images `[batch, 3, side, side]`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[batch, classes]`; without a head what it would read."""
+        return self.heads(self.pool(images))
+
+    @property
+    def num_layers(self) -> int:
+        """None that trains apart."""
+        return 0
+
+    def on_features(self) -> nn.Module:
+        """See `on_features`."""
+        return PooledHead(self.heads)
+
+    @property
+    def feature_blocks(self) -> list[int]:
+        """The one that is cached."""
+        return [1]
+
+
+class PooledHead(nn.Module):
+    """The head on cached features `[batch, 1, 1, dim]`; shares its weights with a model."""
+
+    def __init__(self, heads: nn.Module):
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits `[batch, classes]`."""
+        return self.heads(features[:, 0, 0])
+
+
 def embed(model: nn.Module, images: Tensor) -> Tensor:
     """An image's embedding, `[batch, width]`: a network's own, or of whatever stands on a backbone its
     class token after the final norm.
     """
     if isinstance(model, Network):
         return model.embed(images)
+    if isinstance(model, Pooled):
+        return model.pool(images)
     return class_token(backbone_of(model), images)
 
 

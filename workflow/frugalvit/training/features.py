@@ -1,7 +1,8 @@
 """Frozen means computed once: features of every block, cached for all runs that share them.
 
 A feature file is a float32 array `[images, views, blocks, 2, dim]`: after each block, before the
-final norm, the class token (index 0) and the mean patch token (index 1). Rows are the rows of the
+final norm, the class token (index 0) and the mean patch token (index 1). Of a model of timm's it is
+`[images, views, 1, 1, dim]`, what its head reads. Rows are the rows of the
 store's split, so that any assignment of images to splits finds its own (`data.feature_files`). Rows
 that were left out are zero, and take no room on disk.
 """
@@ -9,10 +10,11 @@ that were left out are zero, and take no room on disk.
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from frugalvit.data.arrays import create_file
@@ -29,6 +31,7 @@ from frugalvit.models.backbone import (
     forward_intermediates,
     pool,
 )
+from frugalvit.models.heads import Pooled
 from frugalvit.training.parallel import Share
 
 log = logging.getLogger(__name__)
@@ -84,7 +87,7 @@ def cached_targets(images: ImageSet, views: int, augment: dict) -> Tensor:
 @torch.inference_mode()
 def extract_to_file(
     fabric: Fabric,
-    model: VisionTransformer,
+    model: nn.Module,
     sets: list[ImageSet],
     path: Path,
     batch_size: int,
@@ -104,8 +107,7 @@ def extract_to_file(
         WeightsError: the model gives values that are not finite.
     """
     chosen = np.arange(len(sets[0])) if rows is None else np.asarray(rows, dtype=np.int64)
-    blocks, dim = len(model.encoder.layers), model.hidden_dim
-    shape = (len(sets[0]) if len(chosen) else 0, len(sets), blocks, 2, dim)
+    shape = (len(sets[0]) if len(chosen) else 0, len(sets), *_shape_of(model))
     order = [chosen[chunk].tolist() for chunk in batch_order(len(chosen), batch_size)]
     with atomic_path(path) as temporary:
         if not shape[0]:
@@ -125,16 +127,26 @@ def extract_to_file(
                         shown.advance(len(batch))
 
 
-def _values(
-    fabric: Fabric, model: VisionTransformer, pixels: Tensor, ids: Sequence[str]
-) -> np.ndarray:
-    """Features of a batch in one view, float32 `[batch, blocks, 2, dim]`."""
+def _shape_of(model: nn.Module) -> tuple[int, int, int]:
+    """Of one image's features: blocks, pooled tokens, dim."""
+    if isinstance(model, Pooled):
+        return 1, 1, model.hidden_dim
+    backbone = cast(VisionTransformer, model)
+    return len(backbone.encoder.layers), 2, backbone.hidden_dim
+
+
+def _values(fabric: Fabric, model: nn.Module, pixels: Tensor, ids: Sequence[str]) -> np.ndarray:
+    """Features of a batch in one view, float32 `[batch, *_shape_of(model)]`."""
+    values = np.empty((len(pixels), *_shape_of(model)), np.float32)
     with fabric.autocast(), sized_by("evaluation.batch_size"):
-        class_tokens, patch_means = forward_intermediates(model, pixels)
-    count, blocks, dim = class_tokens.shape
-    values = np.empty((count, blocks, 2, dim), np.float32)
-    values[:, :, CLASS_TOKEN] = class_tokens.float().cpu()
-    values[:, :, PATCH_MEAN] = patch_means.float().cpu()
+        if isinstance(model, Pooled):
+            values[:, 0, 0] = model.pool(pixels).float().cpu()
+        else:
+            class_tokens, patch_means = forward_intermediates(
+                cast(VisionTransformer, model), pixels
+            )
+            values[:, :, CLASS_TOKEN] = class_tokens.float().cpu()
+            values[:, :, PATCH_MEAN] = patch_means.float().cpu()
     finite = np.isfinite(values).all(axis=(1, 2, 3))
     if not finite.all():
         raise WeightsError(
@@ -147,7 +159,7 @@ def _values(
 @torch.inference_mode()
 def compute_features(
     share: Share,
-    model: VisionTransformer,
+    model: nn.Module,
     sets: Sequence[ImageSet],
     blocks: Sequence[int],
     batch_size: int,
@@ -167,8 +179,14 @@ def compute_features(
 
     def pooled(pixels: Tensor, rows: slice) -> Tensor:
         found = []
+        if isinstance(model, Pooled):
+            with share.fabric.autocast():
+                found.append(model.pool(pixels)[:, None].float())
+            shown.advance(len(pixels) * share.count)
+            return torch.stack(found, dim=1)
         with share.fabric.autocast():
-            for block, tokens in enumerate(block_outputs(model, pixels), start=1):
+            backbone = cast(VisionTransformer, model)
+            for block, tokens in enumerate(block_outputs(backbone, pixels), start=1):
                 if block in blocks:
                     found.append(pool(tokens).float())
                 if block in grid_blocks:
@@ -178,7 +196,7 @@ def compute_features(
         shown.advance(len(pixels) * share.count)
         return torch.stack(found, dim=1)
 
-    shape = (len(blocks), 2, model.hidden_dim)
+    shape = (len(blocks), *_shape_of(model)[1:])
     views = []
     for view, images in enumerate(sets):  # noqa: B007 - read inside `pooled`
         views.append(share.compute(images, batch_size, workers, shape, pooled))

@@ -19,6 +19,7 @@ from frugalvit.models.backbone import (
     parameter_part,
     part_names,
 )
+from frugalvit.models.heads import Pooled
 from frugalvit.models.networks.network import Network
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,10 @@ def set_modes(model: nn.Module) -> None:
     differently from its cached features.
     """
     model.train()
+    if isinstance(model, Pooled):
+        for module in model.children():
+            module.train(any(parameter.requires_grad for parameter in module.parameters()))
+        return
     if not num_layers_of(model):  # nothing of it is ever frozen
         return
     backbone = backbone_of(model)

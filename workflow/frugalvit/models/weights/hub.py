@@ -56,7 +56,7 @@ def from_hub(
     """
     repository_at = (repository, revision)
     description = _fetch_description(repository_at, file, cache, mirror)
-    path = _fetch(repository_at, file, cache, mirror, sha256)
+    path = fetch(repository_at, file, cache, mirror, sha256)
     state, architecture, info = load_file(
         path,
         image_size=image_size,
@@ -70,13 +70,18 @@ def from_hub(
     return state, architecture, {**info, "file": file, **origin}
 
 
-def _fetch(
+def fetch(
     repository_at: tuple[str, str],
     file: str,
     cache: str | Path,
     mirror: str | Path | None,
     sha256: str | None = None,
 ) -> Path:
+    """A file of a repository at a revision, from the mirror or downloaded to the cache.
+
+    Raises:
+        WeightsError: it cannot be had.
+    """
     try:
         return fetch_file(
             local_name(*repository_at, file),
@@ -111,7 +116,7 @@ def _fetch_description(
             log.warning("the mirror has %s, but no %s", weights, local_name(*repository_at, beside))
             continue
         try:
-            _fetch(repository_at, beside, cache, mirror)
+            fetch(repository_at, beside, cache, mirror)
         except WeightsError as error:
             if not isinstance(error.__cause__, AbsentError):
                 raise

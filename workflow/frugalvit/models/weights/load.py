@@ -50,7 +50,7 @@ def load_file(
     """
     path = Path(path)
     check_exists(path)
-    checksum = _checksum(path, sha256)
+    checksum = checked_sum(path, sha256)
     description = describe(path) if description is None else description
     check_written(path, checksum, description.weights_sha256)
     try:
@@ -76,7 +76,7 @@ def load_file(
     return state, architecture, {**origin, **info}
 
 
-def _checksum(path: Path, stated: str | None) -> str:
+def checked_sum(path: Path, stated: str | None) -> str:
     """A file's SHA-256, which must be the one that the study states."""
     checksum = sha256_file(path)
     if stated and checksum != stated.lower():

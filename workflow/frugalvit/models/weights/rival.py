@@ -1,6 +1,6 @@
 """timm's own model on the same weights: an optional check of what was read from them.
 
-timm is no dependency of the workflow. Whoever asks for the check installs it.
+timm is imported where the check is asked for: other jobs need not wait for it.
 """
 
 from pathlib import Path
