@@ -134,7 +134,8 @@ def run_job(
     for name in dict.fromkeys(name for figure in figures for name in figure.needs):
         table = TABLES.get(name) or of_method((own or {})[name])
         paths = [
-            results / table.path.format(run=run, splits=splits, experiment=experiment)
+            results
+            / table.path.format(run=run, splits=splits, experiment=experiment, probes="probes")
             for run in (runs if table.of_runs else runs[:1])
         ]
         files[name] = paths if table.of_runs else paths[0]

@@ -310,9 +310,10 @@ def test_a_study_of_its_own_networks_alone_needs_no_base():
     assert not study.based
     settings = study.runs["resnet18-s0"].settings
     assert settings["network"] == {"kind": "resnet18", "small_stem": False, "weights": None}
-    assert settings["preprocessing"] == study.preprocessing
+    seen = settings["preprocessing"]
+    assert (seen["image_size"], seen["mean"], seen["std"]) == (24, [0.2] * 3, [0.2] * 3)
     assert (settings["schedule"][0]["lr"], settings["schedule"][0]["layer_decay"]) == (0.001, 1.0)
-    assert list(study.plain_networks) == ["cost-of-resnet18"]
+    assert list(study.plain_networks) == ["base/cost-of-resnet18"]
     assert study.made_methods == ["localize"]
     assert study.networks == {}
     with pytest.raises(ConfigError, match=r"experiments.vit.method: localize starts from a base"):
@@ -324,7 +325,7 @@ def test_a_study_of_its_own_networks_alone_needs_no_base():
 def test_beside_a_base_only_what_asks_for_it_has_a_network_of_its_own():
     study = load_study(config(alone=False))
     assert study.based
-    assert set(study.plain_networks) == {"cost", "cost-of-resnet18"}
+    assert set(study.plain_networks) == {"base/cost", "base/cost-of-resnet18"}
     assert "network" not in study.runs["vit-s0"].settings
     assert "preprocessing" not in study.runs["resnet18-s0"].settings
     assert study.runs["resnet18-s0"].feature_sets == []
@@ -332,10 +333,10 @@ def test_beside_a_base_only_what_asks_for_it_has_a_network_of_its_own():
 
 
 def test_an_estimate_needs_a_base_and_takes_its_shape():
-    found = architecture_of(load_study(config(alone=False)), Path("study.yaml"))
+    found = architecture_of(load_study(config(alone=False)), "base", Path("study.yaml"))
     assert found == ARCHITECTURE | {"image_size": 24}
     with pytest.raises(ConfigError, match="base: missing; estimate times the base's shape"):
-        architecture_of(load_study(config()), Path("study.yaml"))
+        architecture_of(load_study(config()), "base", Path("study.yaml"))
 
 
 def test_weights_are_looked_for_when_the_study_is_read(tmp_path, monkeypatch):

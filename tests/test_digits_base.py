@@ -59,6 +59,7 @@ def job_of(study):
             base={name: study.config["base"][name] for name in names},
             batch_size=study.config["evaluation"]["batch_size"],
             workers=0,
+            halve=SimpleNamespace(value=False),
             digest="x",
         ),
         input=SimpleNamespace(store=[f"{STORE}/index.csv"], assignments=ASSIGNMENTS),

@@ -162,6 +162,7 @@ def test_the_table_and_the_csv_say_the_same(alone, photos):
 @pytest.mark.workflow
 def test_an_earlier_versions_card_says_what_it_lacks(alone, photos, tmp_path):
     shutil.copytree(alone / "frozen-s0", tmp_path / "old")
+    shutil.rmtree(tmp_path / "old" / ".checksums")  # which earlier versions did not write either
     card = read_json(tmp_path / "old" / "card.json")
     write_json(tmp_path / "old" / "card.json", {k: v for k, v in card.items() if k != "classes"})
     old = call("predict", tmp_path / "old", photos, *HOW)
@@ -169,6 +170,7 @@ def test_an_earlier_versions_card_says_what_it_lacks(alone, photos, tmp_path):
         "no classes, as in runs of earlier versions; train the run again"
     )
     shutil.copytree(alone / "pruned-s0", tmp_path / "older")
+    shutil.rmtree(tmp_path / "older" / ".checksums")
     card = read_json(tmp_path / "older" / "card.json")
     write_json(tmp_path / "older" / "card.json", card | {"settings": {}})
     older = call("predict", tmp_path / "older", photos, *HOW)

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from frugalvit.checksums import KEY
+from frugalvit.config.job_params import probes_table
 from frugalvit.config.reading import read_yaml
 from frugalvit.config.study import REFERENCE, Study, load_study
 from frugalvit.errors import DataError
@@ -63,9 +64,10 @@ def drawings(study: Study) -> Iterator[Drawing]:
             of = study.experiments.get(value) if job.each == "experiment" else None
             runs = of.final_runs if of else job.runs
             splits = of.splits if of else value
+            probes = probes_table(of.base) if of else ""
             files = {
                 name: [
-                    table.path.format(run=run, splits=splits, experiment=value)
+                    table.path.format(run=run, splits=splits, experiment=value, probes=probes)
                     for run in (runs if table.of_runs else [""])
                 ]
                 for name, table in job.tables.items()
