@@ -241,7 +241,7 @@ def test_too_few_images_of_another_source_stop_before_the_base_and_features(tmp_
     target = "results/tiny/base/experiment_checks.json"
     done = snakemake(folder, *TINY, "--resources", "gpu=0", "--", target)
     assert done.returncode == 0, done.stderr
-    assert (results / "splits" / "assignments.csv").exists()
+    assert (results / "base" / "images_checked.json").exists()
 
 
 @pytest.mark.workflow

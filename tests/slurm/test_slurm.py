@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -171,6 +172,11 @@ def test_sigint_cancels_jobs_that_run_side_by_side_on_two_gpus(training):
         assert [job.state for job in running.jobs("train_run")] == ["RUNNING", "RUNNING"]
         running.process.send_signal(signal.SIGINT)
         running.finish(code=1)
+        # SLURM does what it was told a moment later than it says so.
+        deadline = time.monotonic() + 30
+        while (states := {job.state for job in running.jobs()}) == {"RUNNING"}:
+            assert time.monotonic() < deadline, states
+            time.sleep(0.2)
         assert [job.state for job in running.jobs()] == ["CANCELLED", "CANCELLED"]
     # Neither locked nor from the start.
     with Running(training, "--", *weights(RUNS[0])) as running:
