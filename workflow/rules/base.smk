@@ -48,12 +48,6 @@ if STUDY.pretrainings:
             "../scripts/pretrain_base.py"
 
 
-def made_with(base):
-    """Settings of the run whose weights become a base; None where none does."""
-    made = STUDY.pretraining_of(base)
-    return STUDY.pretrainings[made].settings if made else None
-
-
 if STUDY.based:
 
     # Published weights may be downloaded, which a cluster's nodes often cannot.
