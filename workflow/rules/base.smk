@@ -73,7 +73,10 @@ if STUDY.based:
         params:
             base=lambda wildcards: STUDY.bases[wildcards.base].settings,
             key=lambda wildcards: base_key(STUDY.bases[wildcards.base].name),
-            pretraining=lambda wildcards: made_with(wildcards.base),
+            # Settings of the run whose weights become this base; None where none does.
+            pretraining=lambda wildcards: (
+                (made := STUDY.pretraining_of(wildcards.base)) and STUDY.pretrainings[made].settings
+            ),
             # A weights file's state, so that a changed file is noticed wherever it lies.
             stamp=lambda wildcards: base_stamp(STUDY.bases[wildcards.base], STUDY.mirror),
             # What no training on this base could give is refused here, the first time.

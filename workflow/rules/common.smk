@@ -83,12 +83,6 @@ def pretrained(wildcards):
     return expand("<results>/{made}/pretraining/{file}", made=made, file=BASE_FILES)
 
 
-def made_with(base):
-    """Settings of the run whose weights become a base; None where none does."""
-    made = STUDY.pretraining_of(base)
-    return STUDY.pretrainings[made].settings if made else None
-
-
 def features_of(wildcards):
     """Cached features that a run may read."""
     return expand(
