@@ -75,7 +75,8 @@ if STUDY.based:
             key=lambda wildcards: base_key(STUDY.bases[wildcards.base].name),
             # Settings of the run whose weights become this base; None where none does.
             pretraining=lambda wildcards: (
-                (made := STUDY.pretraining_of(wildcards.base)) and STUDY.pretrainings[made].settings
+                (made := STUDY.pretraining_of(wildcards.base))
+                and STUDY.pretrainings[made].settings
             ),
             # A weights file's state, so that a changed file is noticed wherever it lies.
             stamp=lambda wildcards: base_stamp(STUDY.bases[wildcards.base], STUDY.mirror),
